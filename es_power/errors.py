@@ -1,0 +1,128 @@
+"""Every error es_power raises on purpose: one hierarchy, on one screen.
+
+The message defaults to the first line of the class docstring; data is in attributes, never only in the text.
+``transient`` tells a caller whether trying again later can help. Absence is data, not an error.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class EsPowerError(Exception):
+    """Base class; catch this to catch everything es_power raises on purpose."""
+
+    #: Whether the same call may succeed later without anybody's help.
+    transient: ClassVar[bool] = False
+    #: The exit code of a command that ends with this error (1 error, 3 not found, 5 unreachable).
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str | None = None) -> None:
+        doc = type(self).__doc__ or type(self).__name__
+        super().__init__(message or doc.strip().splitlines()[0])
+
+
+class SettingsError(EsPowerError):
+    """The settings have mistakes; every one of them is listed."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class LogError(EsPowerError):
+    """The event log could not be read or written."""
+
+
+class LogUnavailableError(LogError):
+    """The log's database does not answer, is locked, full or read-only."""
+
+    transient = True
+    exit_code = 5
+
+
+class LogNotFoundError(LogError):
+    """There is no log at this place."""
+
+    exit_code = 3
+
+
+class LogSchemaError(LogError):
+    """The log was written by another version of es_power than this one can serve."""
+
+
+class ConcurrentAppendError(LogError):
+    """Another writer appended to the same stream first."""
+
+    def __init__(self, stream: str, *, expected: int, actual: int) -> None:
+        self.stream, self.expected, self.actual = stream, expected, actual
+        super().__init__(f"stream {stream} is at version {actual}, not {expected}: another writer appended to it")
+
+
+class LeaseHeldError(LogError):
+    """Another service observes this host into this log."""
+
+    def __init__(self, stream: str, holder: str) -> None:
+        self.stream, self.holder = stream, holder
+        super().__init__(f"{stream} is observed by {holder}; stop that service first, or give this one another log")
+
+
+class LogRewoundError(LogError):
+    """The log ends before a position that was already read from it."""
+
+    def __init__(self, *, checkpoint: int, head: int) -> None:
+        self.checkpoint, self.head = checkpoint, head
+        super().__init__(
+            f"the log ends at {head}, but {checkpoint} was read from it before: it was replaced by an older copy"
+        )
+
+
+class UnknownEventError(LogError):
+    """A record's topic or content is not one that this version understands."""
+
+    def __init__(self, topic: str, *, position: int | None = None, reason: str = "unknown topic") -> None:
+        self.topic, self.position, self.reason = topic, position, reason
+        where = f"record {position}" if position is not None else "record"
+        super().__init__(f"{where} ({topic}) cannot be read: {reason}")
+
+
+class SealBrokenError(LogError):
+    """A record's hash does not match its content or the record before it."""
+
+    def __init__(self, position: int, *, reason: str) -> None:
+        self.position, self.reason = position, reason
+        super().__init__(f"record {position} was changed or damaged: {reason}")
+
+
+class HypervisorError(EsPowerError):
+    """libvirt answered with an error."""
+
+
+class HypervisorUnavailableError(HypervisorError):
+    """libvirt cannot be reached; that says nothing about its VMs."""
+
+    transient = True
+    exit_code = 5
+
+
+class InstanceNotFoundError(EsPowerError):
+    """No VM of that name or UUID is known to this log."""
+
+    exit_code = 3
+
+
+class AmbiguousNameError(EsPowerError):
+    """More than one VM fits that name; say which by UUID or HOST/NAME."""
+
+    exit_code = 2
+
+
+class ReplayDivergedError(EsPowerError):
+    """Replaying the log derives something else than what was recorded."""
+
+    exit_code = 4
+
+    def __init__(self, position: int, *, recorded: str, derived: str) -> None:
+        self.position, self.recorded, self.derived = position, recorded, derived
+        super().__init__(f"at position {position} the log says {recorded}, a replay derives {derived}")
