@@ -10,10 +10,9 @@ Rules of this file:
 5. A field is added at the end and with a default; anything else needs a new schema version in `log/codec.py`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, NewType
+from typing import ClassVar, Final, NewType
 from uuid import UUID
 
 from es_power.domain.libvirt_numbers import TRANSITIONS
@@ -25,6 +24,9 @@ InstanceId = NewType("InstanceId", UUID)
 
 Position = NewType("Position", int)
 """A record's place in the log: 1, 2, 3 ... without a gap, in the order of commits."""
+
+START: Final = Position(0)
+"""Before the first record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,24 +236,22 @@ class HostSwept(Event):
     boot_id: UUID | None = None
     clock_synchronised: bool | None = None
 
-    def observations(self, instances: tuple[InstanceId, ...]) -> Iterator[StateObserved]:
-        """Read the sweep as one StateObserved for each VM; ValueError where the inventory is another's."""
-        if len(instances) * 2 != len(self.states):
-            msg = f"a sweep of {len(self.states) // 2} VMs does not fit an inventory of {len(instances)}"
-            raise ValueError(msg)
-        odd = {index: (state, reason) for index, state, reason in self.odd}
-        for index, instance in enumerate(instances):
-            state, reason = odd.get(index) or (self.states[2 * index], self.states[2 * index + 1])
-            yield StateObserved(
-                observed_at=self.observed_at,
-                instance=instance,
-                asked_at=self.asked_at,
-                state=state,
-                reason=reason,
-                trigger=Trigger.SWEEP,
-                connection=self.connection,
-                number=self.number,
-            )
+    def answer(self, index: int, instance: InstanceId) -> StateObserved:
+        """Read one VM's part; `instance` is the one at `index` in the inventory."""
+        state, reason = self.states[2 * index], self.states[2 * index + 1]
+        for place, odd_state, odd_reason in self.odd:
+            if place == index:
+                state, reason = odd_state, odd_reason
+        return StateObserved(
+            observed_at=self.observed_at,
+            instance=instance,
+            asked_at=self.asked_at,
+            state=state,
+            reason=reason,
+            trigger=Trigger.SWEEP,
+            connection=self.connection,
+            number=self.number,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,6 +337,14 @@ class RecordCleared(InstanceEvent):
 # ------------------------------------------------------------------------------------ the life of a stop command
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanningStarted(Event):
+    """A process manager begins to derive commands for one host from here on; what is older leads to none."""
+
+    policy: str
+    policy_version: int
+
+
 class StopVerb(StrEnum):
     """What a rule calls for (nova/compute/api.py: stop, force_stop)."""
 
@@ -377,6 +385,19 @@ class Withdrawn(CommandEvent):
 
 
 # ----------------------------------------------------------------------------------------------- in the log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable(Event):
+    """What a reader gets in place of a record that it cannot decode, so that one bad record never hides the others.
+
+    It is never written; `observed_at` is the record's own `recorded_at`.
+    """
+
+    topic: str
+    reason: str
+    #: The VM it was about, where at least that could be read.
+    instance: InstanceId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ Rules of this file:
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Final
 
 from es_power.domain.events import (
+    START,
     HypervisorEvent,
     InstanceNamed,
     Label,
@@ -23,10 +23,7 @@ from es_power.domain.events import (
 )
 from es_power.domain.libvirt_numbers import POWER_STATES, SHUTOFF_MIGRATED, STOPPED, STOPPED_MIGRATED
 from es_power.domain.states import PowerState
-from es_power.domain.time import Timestamp
-
-_NEVER: Final = Timestamp(0)
-_NOWHERE: Final = Position(0)
+from es_power.domain.time import NEVER, Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +35,10 @@ class Instance:
     #: Set by an event that no observation has confirmed yet.
     provisional: bool = False
     #: When the power_state became this, as far as the sources tell.
-    since: Timestamp = _NEVER
+    since: Timestamp = NEVER
     #: The newest fact about the state: when, and where in the log (and at which place of a sweep).
-    observed_at: Timestamp = _NEVER
-    position: Position = _NOWHERE
+    observed_at: Timestamp = NEVER
+    position: Position = START
     index: int | None = None
     #: The newest event that was applied: its connection and number.
     connection: int = 0
@@ -55,7 +52,7 @@ class Instance:
     #: Whether libvirt said that it does not know this VM (any more).
     gone: bool = False
     #: Where in the log it was last seen to stop being on.
-    left_on: Position = _NOWHERE
+    left_on: Position = START
     name: Label | None = None
 
     @property

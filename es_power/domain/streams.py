@@ -1,4 +1,4 @@
-"""Names of streams: one per observer, one per stop command, one for what people say.
+"""Names of streams: one per observer and its planner, one per stop command, one for what people say.
 
 A stream has one writer, or a version conflict. Its name tells what kind of facts it holds.
 """
@@ -16,6 +16,16 @@ DECLARATIONS: Final = "declarations"
 def observer(host: str, driver: str) -> str:
     """The stream of the service that observes this driver on this host: ``observer/kvm-07/qemu``."""
     return f"{_OBSERVER}{host}/{driver}"
+
+
+def planner(observer_stream: str) -> str:
+    """The stream of the process manager that derives commands from an observer's facts."""
+    return f"planner/{observer_stream.removeprefix(_OBSERVER)}"
+
+
+def planned_observer(stream: str) -> str | None:
+    """The observer's stream that a planner's stream belongs to; None for any other stream."""
+    return f"{_OBSERVER}{stream.removeprefix('planner/')}" if stream.startswith("planner/") else None
 
 
 def command(command_id: UUID) -> str:

@@ -4,15 +4,18 @@ The domain reads no clock; a ``Timestamp`` comes in with a fact or not at all.
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import NewType
+from typing import Final, NewType
 
 Timestamp = NewType("Timestamp", int)
 """Nanoseconds since 1970-01-01T00:00:00Z."""
 
-SECOND = 1_000_000_000
+NEVER: Final = Timestamp(0)
+"""No time yet."""
+
+SECOND: Final = 1_000_000_000
 """One second in nanoseconds."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def timestamp(moment: datetime) -> Timestamp:

@@ -1,0 +1,116 @@
+"""What is known of one observed host, as a left fold over its stream; and who vouches for an instance."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+
+from es_power.domain.events import (
+    START,
+    GapClosed,
+    GapOpened,
+    GapReason,
+    HostSwept,
+    InventoryRecorded,
+    Position,
+    RecordDeclared,
+    Recorded,
+    RecordObserved,
+    ServiceStarted,
+    ServiceStopped,
+    SettingsRecorded,
+)
+from es_power.domain.states import PowerState, VmState
+from es_power.domain.time import NEVER, Timestamp
+
+DEFAULT_SPACING: Final = 600.0
+"""Seconds between sweeps where nothing was recorded (Nova's sync_power_state_interval)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """One host under one driver, as its observer has recorded it."""
+
+    epoch: int = 0
+    holder: str = ""
+    uri: str = ""
+    #: False after the observer ended in good order; a crash leaves it True, and the states age.
+    running: bool = False
+    spacing: float = DEFAULT_SPACING
+    policy: str = ""
+    policy_version: int = 0
+    mode: str = "dry-run"
+    #: Since when nobody sees it, and why; None while somebody does.
+    blind_since: Timestamp | None = None
+    blind_reason: GapReason | None = None
+    #: The version of the inventory in force, in the host's stream.
+    inventory: int = 0
+    #: The newest sweep, and how many there were.
+    swept_at: Timestamp = NEVER
+    sweep_position: Position = START
+    sweeps: int = 0
+    boot_id: UUID | None = None
+
+
+def evolve(host: Host, recorded: Recorded) -> Host:
+    """Apply one fact of the host's own stream."""
+    match recorded.event:
+        case ServiceStarted() as event:
+            return replace(host, epoch=event.epoch, holder=event.holder, uri=event.uri, running=True)
+        case ServiceStopped():
+            return replace(host, running=False)
+        case SettingsRecorded() as event:
+            return replace(
+                host,
+                spacing=event.spacing,
+                policy=event.policy,
+                policy_version=event.policy_version,
+                mode=event.mode,
+            )
+        case GapOpened() as event:
+            return replace(host, blind_since=event.since, blind_reason=event.reason)
+        case GapClosed():
+            return replace(host, blind_since=None, blind_reason=None)
+        case InventoryRecorded():
+            return replace(host, inventory=recorded.version)
+        case HostSwept() as event:
+            return replace(
+                host,
+                swept_at=event.observed_at,
+                sweep_position=recorded.position,
+                sweeps=host.sweeps + 1,
+                boot_id=event.boot_id or host.boot_id,
+            )
+        case _:
+            return host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vouched:
+    """What Nova or a person says an instance is meant to be."""
+
+    vm_state: VmState
+    task_state: str | None
+    position: Position
+    #: Nova's host of record; None where it has none, or where a person vouches.
+    host: str | None = None
+    #: When Nova was asked; None where a person vouches.
+    asked_at: Timestamp | None = None
+    power_state: PowerState | None = None
+
+
+def vouched(recorded: Recorded) -> Vouched | None:
+    """Read a record as what it vouches for; None for an event that is no record."""
+    match recorded.event:
+        case RecordDeclared(vm_state=vm_state, task_state=task_state):
+            return Vouched(vm_state=vm_state, task_state=task_state, position=recorded.position)
+        case RecordObserved() as event:
+            return Vouched(
+                vm_state=event.vm_state,
+                task_state=event.task_state,
+                position=recorded.position,
+                host=event.host,
+                asked_at=event.asked_at,
+                power_state=event.power_state,
+            )
+        case _:
+            return None

@@ -1,0 +1,112 @@
+"""The current power_state table: one row for each instance, from the host whose word counts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from hashlib import sha256
+
+from es_power.domain.events import InstanceId, Label, Position
+from es_power.domain.instance import Instance
+from es_power.domain.policy import mirrored
+from es_power.domain.states import UNKNOWN, PowerState, VmState
+from es_power.domain.streams import observed_host
+from es_power.domain.time import SECOND, Timestamp
+from es_power.projections.fleet import Fleet, Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerRow:
+    """What is said of one instance at one moment."""
+
+    instance: InstanceId
+    name: Label | None
+    host: str
+    #: A PowerState's name, or UNKNOWN while nobody can say.
+    power_state: str
+    #: What Nova or a person vouches for; else the mirror of what libvirt saw.
+    vm_state: VmState | None
+    task_state: str | None
+    #: The policy that applies: the host's for vouched instances, else `follow`.
+    policy: str
+    since: Timestamp
+    observed_at: Timestamp
+    position: Position
+    #: Set by an event that no observation has confirmed yet.
+    provisional: bool
+    gone: bool
+    #: libvirt's last answer, raw; None where it was never asked or did not know the VM.
+    state: int | None
+    reason: int | None
+    #: Why the power_state reads UNKNOWN, or what else a person should know; empty where all is well.
+    note: str
+
+
+def power_rows(fleet: Fleet, *, now: Timestamp, everything: bool = False) -> Iterator[PowerRow]:
+    """Read the table at `now`, which decides which states are too old to be shown.
+
+    One row for each instance; with `everything`, one for each host that ever showed it, gone ones included.
+    """
+    for instance, streams in fleet.seen_on.items():
+        owner = fleet.owner(instance)
+        word_counts = (owner.host,) if owner.host else owner.conflict or streams[-1:]
+        for stream in streams if everything else word_counts:
+            known = fleet.get(instance, stream)
+            if everything or not known.gone:
+                yield _row(fleet, instance, stream, known, _doubt(fleet, instance, stream, known, now))
+
+
+def _row(fleet: Fleet, instance: InstanceId, stream: str, known: Instance, doubt: str) -> PowerRow:
+    said = fleet.vouched.get(instance)
+    state = known.power_state
+    return PowerRow(
+        instance=instance,
+        name=known.name,
+        host=observed_host(stream) or stream,
+        power_state=UNKNOWN if doubt or state is None else state.value,
+        vm_state=said.vm_state if said else mirrored(state or PowerState.NOSTATE),
+        task_state=said.task_state if said else None,
+        policy=fleet.places[stream].host.policy if said else "follow",
+        since=known.since,
+        observed_at=known.observed_at,
+        position=known.position,
+        provisional=known.provisional,
+        gone=known.gone,
+        state=known.state,
+        reason=known.reason,
+        note=doubt,
+    )
+
+
+def _doubt(fleet: Fleet, instance: InstanceId, stream: str, known: Instance, now: Timestamp) -> str:
+    """Why nobody can say what this VM's state is; empty where somebody can."""
+    host = fleet.places[stream].host
+    owner = fleet.owner(instance)
+    if host.blind_since is not None:
+        return f"blind: {host.blind_reason}"
+    if owner.conflict:
+        return f"on at {' and '.join(observed_host(other) or other for other in owner.conflict)}"
+    if owner.host is None and known.migrated_away:
+        return "migrated to a host that nobody observes"
+    if known.power_state is None and known.state is not None:
+        return f"libvirt's state {known.state} is not one we know"
+    if known.power_state is None:
+        return "never observed"
+    if is_old(fleet.places[stream], known.observed_at, now):
+        return "not seen for two spacings" if host.running else "not seen since the service stopped"
+    return ""
+
+
+def is_old(place: Place, observed_at: Timestamp, now: Timestamp) -> bool:
+    """Whether a state is older than two sweeps' spacing, so that nobody should rely on it."""
+    return now - observed_at > 2 * place.host.spacing * SECOND
+
+
+def digest(fleet: Fleet) -> str:
+    """SHA-256 over all that the fold knows, in an order of its own; equal folds have equal digests."""
+    names = [field.name for field in fields(Instance)]
+    lines = [
+        f"{instance} {stream} " + " ".join(str(getattr(known, name)) for name in names)
+        for instance, stream, known in fleet
+    ]
+    lines += [f"{stream} {place.host}" for stream, place in fleet.places.items()]
+    lines += [f"{instance} {said}" for instance, said in fleet.vouched.items()]
+    return sha256("\n".join(sorted(lines)).encode()).hexdigest()
