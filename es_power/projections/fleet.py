@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from es_power.domain import host as host_fold, instance as instance_fold
 from es_power.domain.events import (
     START,
+    GapOpened,
     HostSwept,
     InstanceEvent,
     InstanceId,
@@ -21,6 +22,7 @@ from es_power.domain.events import (
     Position,
     RecordCleared,
     Recorded,
+    ServiceStarted,
     SettingsRecorded,
     StateObserved,
     Unreadable,
@@ -137,6 +139,9 @@ class Fleet:
             return self._sweep(place, event, recorded)
         if isinstance(event, SettingsRecorded) and event.policy != place.host.policy:
             _touch_all(place)
+        if isinstance(event, GapOpened | ServiceStarted):
+            # What was blind is looked at anew, each VM by itself.
+            place.states = None
         if isinstance(event, InventoryRecorded):
             _write_down(place, place.order)
             place.states = None

@@ -14,6 +14,7 @@ from es_power.domain.events import (
     GapOpened,
     InstanceId,
     InstanceNamed,
+    InventoryRecorded,
     Position,
     RecordCleared,
     RecordDeclared,
@@ -98,6 +99,8 @@ class History:
             yield _entry(recorded, None)
         elif isinstance(event, OF_AN_INSTANCE):
             yield _entry(recorded, event.instance)
+        elif isinstance(event, InventoryRecorded):
+            yield from self._leave(recorded.stream, before)
         for change in changes:
             key = (change.instance, change.stream)
             if isinstance(change.recorded.event, StateObserved) and not change.stale:
@@ -110,8 +113,9 @@ class History:
     def _observed(
         self, key: tuple[InstanceId, str], change: Change, event: StateObserved, before: Host
     ) -> Iterator[Entry]:
-        # A VM that was not found is in no sweep, so no sweep of the host confirms it.
-        counted = self._fleet.places[change.stream].host.sweeps if event.state is not None else None
+        place = self._fleet.places[change.stream]
+        # Only the sweeps of an inventory that lists the VM confirm what it said.
+        counted = place.host.sweeps if event.state is not None and change.instance in place.order else None
         run = self.open.get(key)
         if run is not None and (run.state, run.reason) == (event.state, event.reason):
             run = run.through(before)
@@ -132,6 +136,14 @@ class History:
                 sweeps=counted,
             )
         yield self.open[key]
+
+    def _leave(self, stream: str, before: Host) -> Iterator[Entry]:
+        """Stop counting sweeps for the runs of VMs that the new inventory does not list."""
+        listed = self._fleet.places[stream].order
+        for key, run in self.open.items():
+            if key[1] == stream and run.sweeps is not None and key[0] not in listed:
+                self.open[key] = replace(run.through(before), sweeps=None)
+                yield self.open[key]
 
     def _close(self, key: tuple[InstanceId, str], before: Host) -> Entry:
         return replace(self.open.pop(key).through(before), sweeps=None)

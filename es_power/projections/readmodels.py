@@ -1,0 +1,60 @@
+"""All read models over one pass through the log, live and in replay alike."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from es_power.domain.events import InstanceId, Recorded
+from es_power.domain.host import Host
+from es_power.domain.policy import Policy
+from es_power.projections.fleet import Fleet
+from es_power.projections.history import Entry, History
+from es_power.projections.stop_commands import CommandRow, CommandTable, Derived, StopCommands
+
+_NO_HOST = Host()
+
+
+@dataclass(slots=True)
+class Step:
+    """What a batch of records changed: what a store has to write, and what a process manager has to append."""
+
+    #: The VMs on their hosts, the hosts, and the records whose rows are no longer what they were.
+    instances: set[tuple[InstanceId, str]] = field(default_factory=set)
+    places: set[str] = field(default_factory=set)
+    vouched: set[InstanceId] = field(default_factory=set)
+    #: History entries by their place in the log; the newest of a place counts.
+    entries: dict[tuple[int, int | None], Entry] = field(default_factory=dict)
+    commands: dict[int, CommandRow] = field(default_factory=dict)
+    #: The commands that the facts call for, in the order of the facts.
+    derived: list[Derived] = field(default_factory=list)
+
+
+class ReadModels:
+    """The fleet, its history, its stop commands as recorded, and those that its facts call for."""
+
+    def __init__(self, *, whatif: Policy | None = None) -> None:
+        self.fleet = Fleet()
+        self.history = History(self.fleet)
+        self.commands = CommandTable()
+        self.derivation = StopCommands(self.fleet, whatif=whatif)
+
+    def apply(self, batch: Iterable[Recorded]) -> Step:
+        """Fold records in the order of their positions."""
+        step = Step()
+        for recorded in batch:
+            place = self.fleet.places.get(recorded.stream)
+            before = place.host if place else _NO_HOST
+            changes = self.fleet.apply(recorded)
+            for entry in self.history.apply(recorded, changes, before=before):
+                step.entries[entry.position, entry.index] = entry
+            row = self.commands.apply(recorded)
+            if row is not None:
+                step.commands[row.position] = row
+            step.derived += self.derivation.apply(recorded, changes)
+        return step
+
+
+def fold(records: Sequence[Recorded]) -> ReadModels:
+    """Replay a whole log that is in memory."""
+    models = ReadModels()
+    models.apply(records)
+    return models
