@@ -3,8 +3,8 @@
 Rules of this file:
 1. Everything that can stop a machine lives here; nothing outside decides.
 2. Nothing here acts: a decision says what to save and what to order, and others do it, or do not.
-3. Every cell of every table is written down. No cell is a default, so a new power_state cannot be decided by accident.
-4. A policy is data with a name and a version. A cell that changes raises the version, for decisions in the log name both.
+3. Every cell is written down. No cell that orders something is a default, so no state is ever stopped by accident.
+4. A policy is data with a name and a version. A change of a cell raises the version: decisions in the log name both.
 
 Theory of operation. A decision joins two sayings about one instance: what the record says it is meant to be (vm_state)
 and what its hypervisor says it is (power_state). Four questions come first and are the same in every policy (`decide`);
@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from es_power.domain.events import StopVerb
 from es_power.domain.states import PowerState, VmState
@@ -42,8 +42,7 @@ __all__ = [
     "policy_table",
 ]
 
-NoState = Literal["NOTFOUND", "ERROR"]
-DriverAnswer = PowerState | NoState
+DriverAnswer = PowerState | Literal["NOTFOUND", "ERROR"]
 """What `get_info` gave: a power_state; NOTFOUND, it does not know the instance; ERROR, it could not be asked."""
 
 
@@ -125,69 +124,58 @@ _COLUMN: Final = MappingProxyType({power_state: column for column, power_state i
 
 # --------------------------------------------------------------------------------------------------- the verdicts
 
-# Short, so that the tables below can be read as tables. Commands are in capitals; what is in small letters is harmless.
+# Short names, so that the tables below read as tables: capitals order something, small letters do not.
 agree: Final = Verdict("agree", "The record ({vm_state}) and the hypervisor ({power_state}) agree.")
 leave: Final = Verdict("leave", "The rules leave {power_state} alone where the record says {vm_state}.")
-doubt: Final = Verdict("leave", "It should be active; {power_state} may be in passing or on purpose, and is left alone.")
-mute_: Final = Verdict("no rule", "No rule speaks of the vm_state {vm_state}.")
-warn_: Final = Verdict("warn", "It should be gone ({vm_state}) and is {power_state}: worth a look, no command.")
-glass: Final = Verdict("mirror", "Nobody vouches for it: its vm_state mirrors what is seen, and nothing is ordered.")
-E_STO: Final = Verdict("stop", "It should be active and is {power_state}: stop it, so that the record says so too.", "e")
-F_STO: Final = Verdict("stop", "It should be stopped and is {power_state}: stop it.", "f")
-F_FOR: Final = Verdict("force_stop", "It should be stopped and is {power_state}: stop it by force.", "f")
-P_FOR: Final = Verdict("force_stop", "It should be paused and is {power_state}, its memory lost: stop it by force.", "p")
+doubt: Final = Verdict("doubt", "It should be active; {power_state} may be in passing or on purpose, so it is left.")
+mute: Final = Verdict("no rule", "No rule speaks of the vm_state {vm_state}.")
+warn: Final = Verdict("warn", "It should be gone ({vm_state}) and is {power_state}: worth a look, no command.")
+mirror: Final = Verdict("mirror", "Nobody vouches for it: its vm_state mirrors what is seen, and nothing is ordered.")
+blank: Final = Verdict("no record", "No record says what it is meant to be, so nothing is ordered.")
+STOP_E: Final = Verdict("stop", "It should be active and is {power_state}: stop it, so that the record says so.", "e")
+STOP_F: Final = Verdict("stop", "It should be stopped and is {power_state}: stop it.", "f")
+KILL_F: Final = Verdict("force_stop", "It should be stopped and is {power_state}: stop it by force.", "f")
+KILL_P: Final = Verdict("force_stop", "It should be paused and is {power_state}: stop it by force.", "p")
 
 
 # ----------------------------------------------------------------------------------------------------- the tables
 
 # fmt: off
 _NOVA_2013: Final[Mapping[VmState, Row]] = {
-    #                           NOSTATE RUNNING PAUSED SHUTDOWN CRASHED SUSPENDED
-    VmState.ACTIVE:            (doubt,  agree,  doubt,  E_STO,  E_STO,  E_STO),
-    VmState.BUILDING:          (leave,  leave,  leave,  leave,  leave,  leave),
-    VmState.PAUSED:            (leave,  leave,  leave,  leave,  leave,  leave),
-    VmState.SUSPENDED:         (leave,  leave,  leave,  leave,  leave,  leave),
-    VmState.STOPPED:           (agree,  F_STO,  F_STO,  agree,  agree,  F_STO),
-    VmState.RESCUED:           (leave,  leave,  leave,  leave,  leave,  leave),
-    VmState.RESIZED:           (leave,  leave,  leave,  leave,  leave,  leave),
-    VmState.SOFT_DELETED:      (mute_,  mute_,  mute_,  mute_,  mute_,  mute_),
-    VmState.DELETED:           (mute_,  mute_,  mute_,  mute_,  mute_,  mute_),
-    VmState.ERROR:             (leave,  leave,  leave,  leave,  leave,  leave),
-    VmState.SHELVED:           (mute_,  mute_,  mute_,  mute_,  mute_,  mute_),
-    VmState.SHELVED_OFFLOADED: (mute_,  mute_,  mute_,  mute_,  mute_,  mute_),
+    #                           NOSTATE  RUNNING  PAUSED   SHUTDOWN CRASHED  SUSPENDED
+    VmState.ACTIVE:            (doubt,   agree,   doubt,   STOP_E,  STOP_E,  STOP_E),
+    VmState.BUILDING:          (leave,   leave,   leave,   leave,   leave,   leave),
+    VmState.PAUSED:            (leave,   leave,   leave,   leave,   leave,   leave),
+    VmState.SUSPENDED:         (leave,   leave,   leave,   leave,   leave,   leave),
+    VmState.STOPPED:           (agree,   STOP_F,  STOP_F,  agree,   agree,   STOP_F),
+    VmState.RESCUED:           (leave,   leave,   leave,   leave,   leave,   leave),
+    VmState.RESIZED:           (leave,   leave,   leave,   leave,   leave,   leave),
+    VmState.SOFT_DELETED:      (mute,    mute,    mute,    mute,    mute,    mute),
+    VmState.DELETED:           (mute,    mute,    mute,    mute,    mute,    mute),
+    VmState.ERROR:             (leave,   leave,   leave,   leave,   leave,   leave),
+    VmState.SHELVED:           (mute,    mute,    mute,    mute,    mute,    mute),
+    VmState.SHELVED_OFFLOADED: (mute,    mute,    mute,    mute,    mute,    mute),
 }
 
 _NOVA_2026: Final[Mapping[VmState, Row]] = {
-    #                           NOSTATE RUNNING PAUSED SHUTDOWN CRASHED SUSPENDED
-    VmState.ACTIVE:            (doubt,  agree,  doubt,  E_STO,  E_STO,  E_STO),
-    VmState.BUILDING:          (leave,  leave,  leave,  leave,  leave,  leave),
-    VmState.PAUSED:            (leave,  leave,  agree,  P_FOR,  P_FOR,  leave),
-    VmState.SUSPENDED:         (leave,  leave,  leave,  leave,  leave,  leave),
-    VmState.STOPPED:           (agree,  F_FOR,  F_FOR,  agree,  agree,  F_FOR),
-    VmState.RESCUED:           (leave,  leave,  leave,  leave,  leave,  leave),
-    VmState.RESIZED:           (leave,  leave,  leave,  leave,  leave,  leave),
-    VmState.SOFT_DELETED:      (agree,  warn_,  warn_,  agree,  warn_,  warn_),
-    VmState.DELETED:           (agree,  warn_,  warn_,  agree,  warn_,  warn_),
-    VmState.ERROR:             (leave,  leave,  leave,  leave,  leave,  leave),
-    VmState.SHELVED:           (mute_,  mute_,  mute_,  mute_,  mute_,  mute_),
-    VmState.SHELVED_OFFLOADED: (mute_,  mute_,  mute_,  mute_,  mute_,  mute_),
+    #                           NOSTATE  RUNNING  PAUSED   SHUTDOWN CRASHED  SUSPENDED
+    VmState.ACTIVE:            (doubt,   agree,   doubt,   STOP_E,  STOP_E,  STOP_E),
+    VmState.BUILDING:          (leave,   leave,   leave,   leave,   leave,   leave),
+    VmState.PAUSED:            (leave,   leave,   agree,   KILL_P,  KILL_P,  leave),
+    VmState.SUSPENDED:         (leave,   leave,   leave,   leave,   leave,   leave),
+    VmState.STOPPED:           (agree,   KILL_F,  KILL_F,  agree,   agree,   KILL_F),
+    VmState.RESCUED:           (leave,   leave,   leave,   leave,   leave,   leave),
+    VmState.RESIZED:           (leave,   leave,   leave,   leave,   leave,   leave),
+    VmState.SOFT_DELETED:      (agree,   warn,    warn,    agree,   warn,    warn),
+    VmState.DELETED:           (agree,   warn,    warn,    agree,   warn,    warn),
+    VmState.ERROR:             (leave,   leave,   leave,   leave,   leave,   leave),
+    VmState.SHELVED:           (mute,    mute,    mute,    mute,    mute,    mute),
+    VmState.SHELVED_OFFLOADED: (mute,    mute,    mute,    mute,    mute,    mute),
 }
 
-_FOLLOW: Final[Mapping[VmState, Row]] = {
-    #                           NOSTATE RUNNING PAUSED SHUTDOWN CRASHED SUSPENDED
-    VmState.ACTIVE:            (glass,  glass,  glass,  glass,  glass,  glass),
-    VmState.BUILDING:          (glass,  glass,  glass,  glass,  glass,  glass),
-    VmState.PAUSED:            (glass,  glass,  glass,  glass,  glass,  glass),
-    VmState.SUSPENDED:         (glass,  glass,  glass,  glass,  glass,  glass),
-    VmState.STOPPED:           (glass,  glass,  glass,  glass,  glass,  glass),
-    VmState.RESCUED:           (glass,  glass,  glass,  glass,  glass,  glass),
-    VmState.RESIZED:           (glass,  glass,  glass,  glass,  glass,  glass),
-    VmState.SOFT_DELETED:      (glass,  glass,  glass,  glass,  glass,  glass),
-    VmState.DELETED:           (glass,  glass,  glass,  glass,  glass,  glass),
-    VmState.ERROR:             (glass,  glass,  glass,  glass,  glass,  glass),
-    VmState.SHELVED:           (glass,  glass,  glass,  glass,  glass,  glass),
-    VmState.SHELVED_OFFLOADED: (glass,  glass,  glass,  glass,  glass,  glass),
-}
+_FOLLOW: Final[Mapping[VmState, Row]] = dict.fromkeys(
+    VmState,                   (mirror,  mirror,  mirror,  mirror,  mirror,  mirror),
+)
 
 MIRRORED: Final[Mapping[PowerState, VmState | None]] = {
     PowerState.NOSTATE:   None,
@@ -264,18 +252,15 @@ def decide(policy: Policy, situation: Situation) -> Decision:
             return _nothing("The hypervisor could not be asked, and that says nothing about the instance.")
         case "NOTFOUND":  # rule b
             power_state = PowerState.NOSTATE
-        case PowerState() as power_state:
+        case power_state:
             pass
-    verdict = unrecorded if situation.vm_state is None else policy.verdict(situation.vm_state, power_state)
+    verdict = blank if situation.vm_state is None else policy.verdict(situation.vm_state, power_state)
     return Decision(
-        power_state=None if power_state is situation.db_power_state else power_state,  # rule c: the driver wins
+        power_state=None if power_state == situation.db_power_state else power_state,  # rule c: the driver wins
         verb=verdict.verb,
         rule=verdict.rule,
         reason=verdict.reason.format(vm_state=situation.vm_state, power_state=power_state),
     )
-
-
-unrecorded: Final = Verdict("leave", "No record says what it is meant to be.")
 
 
 def _nothing(reason: str) -> Decision:
@@ -288,11 +273,18 @@ def mirrored(power_state: PowerState) -> VmState | None:
 
 
 def driver_answer(text: str) -> DriverAnswer:
-    """Read a driver's answer as people write it: ``RUNNING``, ``NOTFOUND``; ValueError names all there are."""
-    for answer in (*PowerState, *get_args(NoState)):
-        if text == answer:
-            return answer  # type: ignore[no-any-return]  # get_args has no better type than Any
-    raise ValueError(f"{text!r} is none of {', '.join((*PowerState, *get_args(NoState)))}")
+    """Read a driver's answer as people write it (``RUNNING``, ``NOTFOUND``); ValueError names all there are."""
+    try:
+        return _ANSWERS[text]
+    except KeyError:
+        raise ValueError(f"{text!r} is no answer of a driver; there are {', '.join(_ANSWERS)}") from None
+
+
+_ANSWERS: Final[Mapping[str, DriverAnswer]] = {
+    **{power_state.value: power_state for power_state in PowerState},
+    "NOTFOUND": "NOTFOUND",
+    "ERROR": "ERROR",
+}
 
 
 def policy_table(policy: Policy) -> Sequence[Mapping[str, str]]:

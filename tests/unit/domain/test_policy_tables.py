@@ -1,0 +1,37 @@
+"""The page of the decision tables is what the code says."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[3] / "scripts" / "policy_tables.py"
+
+
+@pytest.fixture(name="main")
+def _main():
+    return runpy.run_path(str(SCRIPT))["main"]
+
+
+def test_the_page_of_the_policies_is_not_stale(main):
+    assert main(["--check"]) == 0, "run scripts/policy_tables.py"
+
+
+def test_a_page_that_another_table_wrote_is_found_stale(main, tmp_path, capsys):
+    page = tmp_path / "policies.md"
+    main(["--page", str(page)])
+    page.write_text(page.read_text().replace("stop (e)", "leave"))
+
+    assert main(["--check", "--page", str(page)]) == 1
+    assert "is stale" in capsys.readouterr().err
+
+
+def test_a_missing_page_is_stale(main, tmp_path):
+    assert main(["--check", "--page", str(tmp_path / "none.md")]) == 1
+
+
+def test_a_page_just_written_is_not_stale(main, tmp_path):
+    page = tmp_path / "policies.md"
+
+    assert main(["--page", str(page)]) == 0
+    assert main(["--check", "--page", str(page)]) == 0
