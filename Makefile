@@ -1,0 +1,41 @@
+# The commands of this checkout. Each does its own set-up, as root also of what apt must bring; never through sudo.
+#
+# To be set by you: PYTHON=/path/to/python3.12   DEMO="--duration 10 --vms 5"   TESTS=tests/unit   BENCH=append
+#                   COVERAGE_FLOOR=percent       ES_POWER_NO_INSTALL=1
+
+COVERAGE_FLOOR ?= 0
+COVERAGE = --cov=es_power/domain --cov=es_power/log --cov-branch --cov-report=term-missing:skip-covered \
+	--cov-fail-under=$(COVERAGE_FLOOR)
+
+.PHONY: help demo test setup lint bench test-fresh lock
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+
+demo: ## watch libvirt's events become a log, a table and dry-run stop commands
+	@scripts/setup/venv runtime
+	@.venv/bin/es-power demo $(DEMO)
+
+test: ## run every suite whose parts are here, or one: TESTS=tests/unit
+	@scripts/setup/system want test
+	@scripts/setup/venv dev
+	@.venv/bin/pytest $(or $(TESTS),$(COVERAGE)); status=$$?; scripts/setup/system lack test; exit $$status
+
+setup: ## make .venv with everything in it
+	@scripts/setup/venv dev
+
+lint: setup ## style, types and the direction of imports
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+bench: setup ## measure speed and memory
+	@.venv/bin/python -m benchmarks $(BENCH)
+
+test-fresh: ## demo and test from nothing, in a fresh Debian 12, as root and as a user
+	@scripts/setup/system need fresh
+	@scripts/setup/fresh
+
+lock: ## write requirements/*.txt again
+	@scripts/setup/lock
