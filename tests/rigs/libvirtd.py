@@ -1,0 +1,147 @@
+"""A real libvirtd that no one else uses: unprivileged, with all of its state in one directory.
+
+As root it runs as `nobody`, since libvirt's session mode is for plain users; otherwise as whoever runs the tests. The
+test driver inside it (``test+unix://``) is shared over processes, which the one inside a process is not; the qemu
+driver inside it runs real guests in software (TCG).
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+_CONFIGURATION = 'log_outputs="3:file:{directory}/libvirtd.log"\n'
+# virtlogd is another daemon, and a session has none: qemu writes its own log.
+_QEMU_CONFIGURATION = 'stdio_handler = "file"\n'
+
+
+def missing_parts(*, guests: bool = False) -> str | None:
+    """Say which package a real libvirtd lacks here; None where nothing does."""
+    programs = {"libvirtd": "libvirt-daemon"}
+    if guests:
+        programs |= {"qemu-system-x86_64": "qemu-system-x86"}
+    for program, package in programs.items():
+        if shutil.which(program, path=_PATH) is None:
+            return f"{program} is not installed: apt-get install {package}"
+    return None
+
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Libvirtd:
+    """One libvirtd that can be killed, hung and started again over the same state."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.socket = directory / "run" / "libvirt" / "libvirt-sock"
+        self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+        self._process: subprocess.Popen[bytes] | None = None
+        for name in ("run", "config/libvirt", "cache", "data"):
+            (directory / name).mkdir(parents=True)
+        (directory / "libvirtd.conf").write_text(_CONFIGURATION.format(directory=directory))
+        (directory / "config" / "libvirt" / "qemu.conf").write_text(_QEMU_CONFIGURATION)
+        self.give_away(directory)
+
+    def uri(self, driver: str = "test", path: str = "/default") -> str:
+        """The URI of a driver inside this daemon: ``uri("qemu", "/session")``."""
+        return f"{driver}+unix://{path}?socket={self.socket}"
+
+    def give_away(self, directory: Path) -> None:
+        """Make everything under a directory belong to the daemon's user."""
+        if os.geteuid() == 0:
+            for path in [directory, *directory.rglob("*")]:
+                os.chown(path, self._user.pw_uid, self._user.pw_gid, follow_symlinks=False)
+
+    def start(self) -> Self:
+        """Start it, and wait until it accepts connections (a killed one leaves its socket file behind)."""
+        others = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+        self._process = subprocess.Popen(
+            ["libvirtd", "-f", self.directory / "libvirtd.conf", "-p", self.directory / "libvirtd.pid"],
+            env={
+                "PATH": _PATH,
+                "HOME": str(self.directory),
+                "XDG_RUNTIME_DIR": str(self.directory / "run"),
+                "XDG_CONFIG_HOME": str(self.directory / "config"),
+                "XDG_CACHE_HOME": str(self.directory / "cache"),
+                "XDG_DATA_HOME": str(self.directory / "data"),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **(others if os.geteuid() == 0 else {}),
+        )
+        deadline = time.monotonic() + 20
+        while not self._accepts():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                log = (self.directory / "libvirtd.log").read_text(errors="replace")
+                raise RuntimeError(f"libvirtd did not start:\n{log}")
+            time.sleep(0.01)  # nothing but trying tells that it listens
+        return self
+
+    def _accepts(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+            probe.connect(str(self.socket))
+            return True
+        return False
+
+    def hang(self) -> None:
+        """Let it stand still: the connections stay open, nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Let it go on after `hang`."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it as a crash would; its guests run on."""
+        self._signal(signal.SIGKILL)
+        self._reap()
+
+    def terminate(self) -> None:
+        """End it as systemd would; its guests run on."""
+        self._signal(signal.SIGTERM)
+        self._reap()
+
+    def guest_pid(self, name: str) -> int:
+        """The process of a running guest."""
+        return int((self.directory / "run" / "libvirt" / "qemu" / "run" / f"{name}.pid").read_text())
+
+    def stop(self) -> None:
+        """End it and its guests, and leave nothing behind."""
+        if self._process is not None:
+            self._signal(signal.SIGKILL)
+            self._reap()
+        for pid_file in (self.directory / "run").rglob("*.pid"):
+            with suppress(ProcessLookupError, ValueError):
+                os.kill(int(pid_file.read_text()), signal.SIGKILL)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def _reap(self) -> None:
+        assert self._process is not None
+        self._process.wait(timeout=20)
+        self._process = None
+
+
+@contextmanager
+def libvirtd() -> Iterator[Libvirtd]:
+    """Run a libvirtd of one's own (in a short path: a socket's may have 107 bytes)."""
+    directory = Path(tempfile.mkdtemp(prefix="es-power-"))
+    directory.chmod(0o755)
+    daemon = Libvirtd(directory)
+    try:
+        yield daemon.start()
+    finally:
+        daemon.stop()
