@@ -1,0 +1,89 @@
+"""The hash that ties a record to the one before it in its stream: a change of any byte is found, and where.
+
+A record's hash is SHA-256 over these bytes, whole numbers big-endian, so that a second verifier can be written from this
+page alone:
+
+======== ======================================================================================
+bytes    meaning
+======== ======================================================================================
+1        the number of this format: 1
+32       the hash of the record before it in the same stream; 32 zero bytes for the first
+16       the id of the stream (a UUID)
+8        the version in the stream, unsigned
+8        the position in the log, unsigned
+8        recorded_at, nanoseconds since 1970 in UTC, signed
+4        the length of the topic in bytes, unsigned
+(that)   the topic, UTF-8
+(rest)   the state, as it is stored
+======== ======================================================================================
+
+All but the last two have a fixed width and the topic says its own, so no two records have the same bytes. Whoever may
+write the database can also compute new hashes: against that, only a hash kept elsewhere helps.
+"""
+
+import struct
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from es_power.errors import SealBrokenError
+
+GENESIS: Final = bytes(32)
+"""What stands for the hash before the first record of a stream."""
+
+_PREFIX: Final = struct.Struct(">B32s16sQQqI")
+_FORMAT: Final = 1
+
+
+class Row(NamedTuple):
+    """A record as it is stored."""
+
+    position: int
+    #: The stream's number in the table of streams.
+    stream: int
+    version: int
+    recorded_at: int
+    topic: str
+    state: bytes
+    hash: bytes
+
+
+def link(
+    previous: bytes, stream: bytes, version: int, position: int, recorded_at: int, topic: str, state: bytes
+) -> bytes:
+    """Compute the hash of a record; `stream` is the id of its stream, 16 bytes."""
+    name = topic.encode()
+    prefix = _PREFIX.pack(_FORMAT, previous, stream, version, position, recorded_at, len(name))
+    return sha256(prefix + name + state).digest()
+
+
+class Chain:
+    """Checks records one after the other, from the first of the log on.
+
+    It remembers one hash per stream and the last position; what it has passed is what was written.
+    """
+
+    def __init__(self) -> None:
+        self.position = 0
+        self._hashes: dict[bytes, bytes] = {}
+
+    def check(self, row: Row | tuple[int, int, int, int, str, bytes, bytes], stream: bytes) -> None:
+        """Raise SealBrokenError where the next record is missing, or is not as it was written."""
+        position, _, version, recorded_at, topic, state, stored = row
+        if position != self.position + 1:
+            raise SealBrokenError(self.position + 1, reason="it is missing")
+        previous = self._hashes.get(stream, GENESIS)
+        try:
+            computed = link(previous, stream, version, position, recorded_at, topic, state)
+        except (struct.error, AttributeError, TypeError, UnicodeEncodeError) as error:
+            raise SealBrokenError(position, reason=f"its columns do not hold what they should ({error})") from error
+        if computed != stored:
+            raise SealBrokenError(position, reason="its hash is not that of its content after the record before it")
+        self._hashes[stream] = stored
+        self.position = position
+
+    def close(self, head: int, hashes: dict[bytes, bytes]) -> None:
+        """Raise SealBrokenError where records are missing at the end: compare the head and the last hash of each stream."""
+        if head != self.position:
+            raise SealBrokenError(min(head, self.position) + 1, reason=f"the log should end at {head}")
+        if hashes != self._hashes:
+            raise SealBrokenError(head, reason="the table of streams does not end with the hashes of the records")

@@ -1,0 +1,138 @@
+"""Events to bytes and back; the only module that knows how a fact is written.
+
+Rules of this file:
+1. A record's topic is ``<EventClassName>:<schema version>``, for example ``HostSwept:1``.
+2. Its state is one msgpack array: the fields of the dataclass in the order of their declaration, a UUID as 16 bytes, an
+   enum by value, a Label as an array of its own. Nothing here lists events or fields: both are read off `domain.events`.
+3. An array shorter than the fields takes the defaults of the rest, and surplus values are passed over, so a field may be
+   added at the end with a default. Any other change is an upcaster, which runs on decoding only; what is stored stays.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any, Final, get_type_hints
+
+import msgspec
+
+from es_power.domain import events
+from es_power.domain.events import Event, Label
+from es_power.errors import UnknownEventError
+
+Raw = tuple[Any, ...]
+
+Upcaster = Callable[[Raw], Raw]
+"""Turns the raw fields of one schema version into those of the next."""
+
+UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {}
+"""By event class name and the schema version it reads; the version written is one above the last of them."""
+
+_UNREADABLE: Final = (msgspec.MsgspecError, TypeError, ValueError, LookupError, RecursionError)
+
+
+def recordable() -> tuple[type[Event], ...]:
+    """Give every event class of the domain that is a fact itself, and not a root that facts share."""
+    found = [each for each in vars(events).values() if isinstance(each, type) and issubclass(each, Event)]
+    roots = {base for each in found for base in each.__mro__[1:]}
+    return tuple(each for each in found if each not in roots)
+
+
+class _Wire:
+    """How one event class is written: its fields in order, and the array that they make."""
+
+    def __init__(self, event: type[Event]) -> None:
+        hints = get_type_hints(event)
+        self.event = event
+        self.names = tuple(field.name for field in fields(event))
+        self.labels = tuple(name for name in self.names if hints[name] is Label)
+        self.defaults = tuple(field.default for field in fields(event) if field.default is not MISSING)
+        label = msgspec.defstruct("Label", [("id", int), ("digest", bytes)], array_like=True, frozen=True)
+        shape: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+        for field in fields(event):
+            kind = label if field.name in self.labels else hints[field.name]
+            shape.append((field.name, kind) if field.default is MISSING else (field.name, kind, field.default))
+        self._read = msgspec.msgpack.Decoder(msgspec.defstruct(event.__name__, shape, array_like=True)).decode
+
+    def read(self, state: bytes) -> Event:
+        """Build the event; msgspec says what does not fit."""
+        values = msgspec.structs.asdict(self._read(state))
+        for name in self.labels:
+            values[name] = Label(id=values[name].id, digest=values[name].digest)
+        return self.event(**values)
+
+    def complete(self, raw: Raw) -> Raw:
+        """Cut or fill up raw fields to the number that the event has today."""
+        missing = len(self.names) - len(raw)
+        if missing > len(self.defaults):
+            msg = f"{len(raw)} fields are too few"
+            raise ValueError(msg)
+        return raw + self.defaults[-missing:] if missing > 0 else raw[: len(self.names)]
+
+
+class Codec:
+    """Writes and reads events; one is enough for a process, and it holds no state."""
+
+    def __init__(
+        self,
+        *,
+        recorded: Sequence[type[Event]] | None = None,
+        upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS,
+    ) -> None:
+        self._pack = msgspec.msgpack.Encoder(uuid_format="bytes").encode
+        self._unpack = msgspec.msgpack.Decoder(tuple[Any, ...]).decode
+        self._writes: dict[type[Event], tuple[str, _Wire]] = {}
+        self._reads: dict[str, tuple[_Wire, tuple[Upcaster, ...]]] = {}
+        for event in recordable() if recorded is None else recorded:
+            wire, steps, version = _Wire(event), [], 1
+            while step := upcasters.get((event.__name__, version)):
+                steps.append(step)
+                version += 1
+            self._writes[event] = (f"{event.__name__}:{version}", wire)
+            for older in range(version):
+                self._reads[f"{event.__name__}:{older + 1}"] = (wire, tuple(steps[older:]))
+
+    def encode(self, event: Event) -> tuple[str, bytes]:
+        """Give topic and state; TypeError where they could not be read back, since a record stays for ever."""
+        try:
+            topic, wire = self._writes[type(event)]
+            values = [getattr(event, name) for name in wire.names]
+            state = self._pack([(each.id, each.digest) if type(each) is Label else each for each in values])
+            wire.read(state)
+        except (*_UNREADABLE, OverflowError) as error:
+            msg = f"{type(event).__name__} cannot be recorded: {error}"
+            raise TypeError(msg) from error
+        return topic, state
+
+    def decode(self, topic: str, state: bytes, *, position: int | None = None) -> Event:
+        """Give the event; UnknownEventError where topic or state is not one that this version understands."""
+        wire, steps = self._known(topic, position)
+        try:
+            return wire.read(self._pack(self._upcast(state, steps)) if steps else state)
+        except _UNREADABLE as error:
+            raise UnknownEventError(topic, position=position, reason=str(error)) from error
+
+    def raw(self, topic: str, state: bytes, *, position: int | None = None) -> Raw:
+        """Give the fields alone, in the order of today's dataclass, for a replay that builds no objects.
+
+        A UUID is 16 bytes, an enum its value, a Label and any other nested value a list; types are not checked, so check
+        the record's hash. UnknownEventError as in `decode`.
+        """
+        wire, steps = self._known(topic, position)
+        try:
+            values = self._upcast(state, steps)
+            return values if len(values) == len(wire.names) else wire.complete(values)
+        except _UNREADABLE as error:
+            raise UnknownEventError(topic, position=position, reason=str(error)) from error
+
+    def _upcast(self, state: bytes, steps: tuple[Upcaster, ...]) -> Raw:
+        values = self._unpack(state)
+        for step in steps:
+            values = step(values)
+        return values
+
+    def _known(self, topic: str, position: int | None) -> tuple[_Wire, tuple[Upcaster, ...]]:
+        known = self._reads.get(topic)
+        if known is None:
+            newer = topic.rpartition(":")[0] in {event.__name__ for event in self._writes}
+            reason = "it was written by a newer es_power; upgrade this one" if newer else "unknown topic"
+            raise UnknownEventError(topic, position=position, reason=reason)
+        return known

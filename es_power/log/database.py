@@ -1,0 +1,189 @@
+"""Where a log lives, and transactions there: SQLite in a file or in memory, or PostgreSQL.
+
+Acknowledged means on disk: every connection that may write sets its durability and asserts that it took.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import sqlalchemy as sa
+
+from es_power.errors import LogNotFoundError, LogUnavailableError
+from es_power.log.refusals import translate_errors
+
+Mode = Literal["read", "write"]
+
+LOCK_WAIT: Final = 10.0
+"""Seconds that a writer waits for another process' transaction before LogUnavailableError."""
+
+_FULL: Final = 2  # PRAGMA synchronous, as SQLite reports it
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a log is: a file, a PostgreSQL database, or (neither) the memory of this process."""
+
+    path: Path | None = None
+    url: sa.URL | None = None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.path else self.url.render_as_string() if self.url else "the log in memory"
+
+
+def parse_place(place: str | Path | Place) -> Place:
+    """Read a path, ``sqlite:///path``, ``sqlite://`` or ``:memory:``, or ``postgresql://...``."""
+    if isinstance(place, Place):
+        return place
+    text = str(place)
+    if text == ":memory:":
+        return Place()
+    if "://" not in text:
+        return Place(path=Path(text).absolute())
+    try:
+        url = sa.make_url(text)
+    except (sa.exc.ArgumentError, ValueError) as error:
+        raise LogNotFoundError("the log's URL cannot be read; it looks like postgresql://user@host/database") from error
+    if url.get_backend_name() == "sqlite":
+        return parse_place(url.database or ":memory:")
+    if url.get_backend_name() in {"postgresql", "postgres"}:
+        return Place(url=url.set(drivername="postgresql+psycopg"))
+    raise LogNotFoundError(f"a log is a file or a postgresql:// URL, not {url.get_backend_name()}://")
+
+
+class Database:
+    """Transactions on one log's database, from any thread; each is a `with` block over a SQLAlchemy connection."""
+
+    def __init__(self, place: str | Path | Place, *, mode: Mode = "write") -> None:
+        self.place = parse_place(place)
+        self.mode = mode
+        self.in_memory = self.place.path is None and self.place.url is None
+        self.is_sqlite = self.place.url is None
+        # SQLite has one writer at a time: waiting here is fair, waiting in its busy handler is not.
+        # In memory there is one connection for everybody, and closing it under a running statement kills the process.
+        self._writing = threading.RLock() if self.is_sqlite else nullcontext()
+        self._reading: AbstractContextManager[object] = self._writing if self.in_memory else nullcontext()
+        self.engine = self._sqlite() if self.is_sqlite else self._postgres()
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one state of the log."""
+        with self._reading, translate_errors(str(self.place)), self.engine.connect() as connection:
+            with connection.begin():
+                yield connection
+            self._still_frozen()
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that is committed, and on disk, when the block ends without an error.
+
+        On SQLite nobody else writes from its first moment on; on PostgreSQL it is the block that takes a lock.
+        """
+        with self._writing, translate_errors(str(self.place)), self.engine.connect() as connection:
+            with connection.execution_options(begin="BEGIN IMMEDIATE").begin():
+                yield connection
+
+    def compile(self, statement: sa.ClauseElement, *parameters: str) -> str:
+        """Give the SQL of a statement whose parameters come as a tuple in this order, for `exec_driver_sql`."""
+        compiled = statement.compile(dialect=self.engine.dialect)
+        assert isinstance(compiled, sa.sql.compiler.SQLCompiler)
+        assert tuple(compiled.positiontup or ()) == parameters
+        return str(compiled)
+
+    def close(self) -> None:
+        """Close all connections; no transaction may be open."""
+        with self._reading:
+            self.engine.dispose()
+
+    # ------------------------------------------------------------------------------------------------ SQLite
+
+    def _sqlite(self) -> sa.Engine:
+        self._frozen: tuple[int, int] | None = None
+        pool = sa.StaticPool if self.in_memory else sa.QueuePool
+        engine = sa.create_engine("sqlite://", creator=self._connect_sqlite, poolclass=pool)
+
+        @sa.event.listens_for(engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+        return engine
+
+    def _connect_sqlite(self) -> sqlite3.Connection:
+        if self.place.path is None:
+            return _open("file::memory:")
+        if self.mode == "read":
+            return self._connect_readonly(self.place.path)
+        connection = _open(f"{self.place.path.as_uri()}?mode=rw")
+        _require_durable("journal_mode", connection.execute("PRAGMA journal_mode=WAL").fetchone()[0], "wal")
+        connection.execute("PRAGMA synchronous=FULL")
+        _require_durable("synchronous", connection.execute("PRAGMA synchronous").fetchone()[0], _FULL)
+        return connection
+
+    def _connect_readonly(self, path: Path) -> sqlite3.Connection:
+        """Open a log that may be in use.
+
+        A log in WAL mode has a file of shared memory beside it while it is in use; who reads it at another time must be
+        able to create that file. Where that is not allowed and nobody has the log open, the file itself is all there is:
+        then it is read as it stands, and `_still_frozen` sees to it that it stood still.
+        """
+        if not path.exists():
+            raise LogNotFoundError(f"there is no log at {path}; `es-power run` and `es-power demo` create one")
+        connection = _open(f"{path.as_uri()}?mode=ro")
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or _wal(path).exists():
+                raise
+            self._frozen = _stamp(path)
+            connection = _open(f"{path.as_uri()}?mode=ro&immutable=1")
+        return connection
+
+    def _still_frozen(self) -> None:
+        if self.is_sqlite and self._frozen and self.place.path:
+            if _wal(self.place.path).exists() or _stamp(self.place.path) != self._frozen:
+                self.engine.dispose()
+                raise LogUnavailableError(
+                    f"a service began to write {self.place} in the middle of the question; ask again"
+                )
+
+    # -------------------------------------------------------------------------------------------- PostgreSQL
+
+    def _postgres(self) -> sa.Engine:
+        assert self.place.url is not None
+        engine = sa.create_engine(self.place.url, paramstyle="format", pool_pre_ping=True)
+
+        @sa.event.listens_for(engine, "connect")
+        def connect(connection: Any, _record: object) -> None:  # noqa: ANN401
+            connection.execute("SET synchronous_commit = on")
+            if self.mode == "read":
+                connection.execute("SET default_transaction_read_only = on")
+            for setting in ("synchronous_commit", "fsync"):
+                _require_durable(setting, connection.execute(f"SHOW {setting}").fetchone()[0], "on")
+            connection.commit()
+
+        return engine
+
+
+def _open(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri, uri=True, timeout=LOCK_WAIT, isolation_level=None, check_same_thread=False)
+
+
+def _wal(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+def _require_durable(setting: str, actual: object, expected: object) -> None:
+    if actual != expected:
+        raise LogUnavailableError(
+            f"{setting} is {actual}, not {expected}: an append could be lost, so none is accepted"
+        )

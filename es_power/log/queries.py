@@ -1,0 +1,178 @@
+"""Questions to the log, as transactions that only read. Positions and versions have no gaps, so no query needs a LIMIT."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from es_power.domain.events import Position, Recorded
+from es_power.domain.streams import stream_id
+from es_power.domain.time import Timestamp
+from es_power.errors import LogRewoundError, UnknownEventError
+from es_power.log.chain import Chain, Row
+from es_power.log.codec import Codec, Raw
+from es_power.log.database import Database
+from es_power.log.schema import HEAD, LABELS, RECORDS, STREAMS, TRACKING
+
+_LABELS_AT_ONCE = 1000  # databases limit the parameters of a statement
+
+
+class RawRecord(NamedTuple):
+    """A record for folds that read millions: as `Recorded`, but with the event's bare fields."""
+
+    position: Position
+    stream: str
+    version: int
+    recorded_at: Timestamp
+    #: The topic without its schema version: the name of the event's class.
+    event: str
+    fields: Raw
+
+
+class Queries:
+    """Everything that can be asked of one log's database; call it from any thread."""
+
+    def __init__(self, database: Database, codec: Codec) -> None:
+        self._database = database
+        self._codec = codec
+        #: Id and name of streams by number. They never change, so what was read once stays true.
+        self._streams: dict[int, tuple[bytes, str]] = {}
+        param, compiled = sa.bindparam, database.compile
+        row = sa.select(*(RECORDS.c[name] for name in Row._fields))
+        self._sql_head = compiled(sa.select(HEAD.c.position))
+        self._sql_rows = compiled(
+            row.where(RECORDS.c.position > param("after"), RECORDS.c.position <= param("until")).order_by(
+                RECORDS.c.position
+            ),
+            "after",
+            "until",
+        )
+        self._sql_stream = compiled(sa.select(STREAMS.c.no, STREAMS.c.version).where(STREAMS.c.id == param("id")), "id")
+        self._sql_stream_rows = compiled(
+            row.where(
+                RECORDS.c.stream == param("stream"),
+                RECORDS.c.version > param("after"),
+                RECORDS.c.version <= param("until"),
+            ).order_by(RECORDS.c.version),
+            "stream",
+            "after",
+            "until",
+        )
+        self._sql_find = compiled(sa.select(RECORDS.c.position).where(RECORDS.c.key == param("key")), "key")
+        self._sql_tracked = compiled(sa.select(TRACKING.c.position).where(TRACKING.c.name == param("name")), "name")
+
+    def head(self) -> Position:
+        """The position of the last record; 0 in an empty log."""
+        with self._database.read() as connection:
+            return self._head(connection)
+
+    def read(self, after: Position, until: Position | None, limit: int) -> Sequence[Recorded]:
+        """Records with after < position <= until, in order, at most `limit`.
+
+        LogRewoundError where `after` lies ahead of the head. A record that cannot be decoded ends the answer before it;
+        where it is the first, UnknownEventError: its reader sets it aside and asks on after its position.
+        """
+        with self._database.read() as connection:
+            return self._decoded(connection, self._rows(connection, after, until, limit))
+
+    def read_raw(
+        self, after: Position, until: Position | None, limit: int, chain: Chain | None = None
+    ) -> Sequence[RawRecord]:
+        """The same as bare fields; a `chain` that has followed the log up to `after` checks every hash on the way."""
+        with self._database.read() as connection:
+            rows = self._rows(connection, after, until, limit)
+            streams = self._names(connection, rows)
+        found: list[RawRecord] = []
+        raw = self._codec.raw
+        for row in rows:
+            position, stream, version, recorded_at, topic, state, _ = row
+            id_, name = streams[stream]
+            if chain is not None:
+                chain.check(row, id_)
+            try:
+                fields = raw(topic, state, position=position)
+            except UnknownEventError:
+                if found:
+                    break
+                raise
+            found.append(RawRecord(position, name, version, recorded_at, topic.partition(":")[0], fields))
+        return found
+
+    def read_stream(self, stream: str, after: int, limit: int | None) -> Sequence[Recorded]:
+        """Records of one stream with a version above `after`, in order; UnknownEventError as in `read`."""
+        with self._database.read() as connection:
+            known = connection.exec_driver_sql(self._sql_stream, (stream_id(stream).bytes,)).one_or_none()
+            if known is None:
+                return []
+            until = known.version if limit is None else after + limit
+            rows = connection.exec_driver_sql(self._sql_stream_rows, (known.no, after, until)).fetchall()
+            return self._decoded(connection, rows)
+
+    def version(self, stream: str) -> int:
+        """The version of the stream's last record; 0 where it does not exist."""
+        with self._database.read() as connection:
+            known = connection.exec_driver_sql(self._sql_stream, (stream_id(stream).bytes,)).one_or_none()
+            return known.version if known else 0
+
+    def find(self, key: UUID) -> Position | None:
+        """The position of the first record of the append with this key."""
+        with self._database.read() as connection:
+            return connection.exec_driver_sql(self._sql_find, (key.bytes,)).scalar()
+
+    def tracked(self, name: str) -> Position | None:
+        """How far the process manager of that name has read."""
+        with self._database.read() as connection:
+            return connection.exec_driver_sql(self._sql_tracked, (name,)).scalar()
+
+    def labels(self, ids: Sequence[int]) -> dict[int, str]:
+        """The texts of labels; a forgotten or unknown one is left out."""
+        found: dict[int, str] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(ids), _LABELS_AT_ONCE):
+                some = ids[start : start + _LABELS_AT_ONCE]
+                for row in connection.execute(sa.select(LABELS.c.id, LABELS.c.text).where(LABELS.c.id.in_(some))):
+                    found[row.id] = row.text
+        return found
+
+    def ends(self) -> dict[bytes, bytes]:
+        """The hash of each stream's last record, by the stream's id: what `Chain.close` compares."""
+        with self._database.read() as connection:
+            return {row.id: row.hash for row in connection.execute(sa.select(STREAMS.c.id, STREAMS.c.hash))}
+
+    # ------------------------------------------------------------------------------------------ inside a transaction
+
+    def _head(self, connection: sa.Connection) -> Position:
+        return Position(connection.exec_driver_sql(self._sql_head).scalar_one())
+
+    def _rows(
+        self, connection: sa.Connection, after: Position, until: Position | None, limit: int
+    ) -> Sequence[sa.Row[Any]]:
+        last = after + limit if until is None else min(until, after + limit)
+        rows = connection.exec_driver_sql(self._sql_rows, (after, last)).fetchall()
+        if not rows and after > (head := self._head(connection)):
+            raise LogRewoundError(checkpoint=after, head=head)
+        return rows
+
+    def _decoded(self, connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> Sequence[Recorded]:
+        streams = self._names(connection, rows)
+        found: list[Recorded] = []
+        for position, stream, version, recorded_at, topic, state, _ in rows:
+            try:
+                event = self._codec.decode(topic, state, position=position)
+            except UnknownEventError:
+                if found:
+                    break
+                raise
+            name = streams[stream][1]
+            found.append(
+                Recorded(position=position, stream=name, version=version, recorded_at=recorded_at, event=event)
+            )
+        return found
+
+    def _names(self, connection: sa.Connection, rows: Iterable[sa.Row[Any]]) -> dict[int, tuple[bytes, str]]:
+        unknown = {row[1] for row in rows} - self._streams.keys()
+        if unknown:
+            for row in connection.execute(sa.select(STREAMS).where(STREAMS.c.no.in_(unknown))):
+                self._streams[row.no] = (row.id, row.name)
+        return self._streams

@@ -1,0 +1,133 @@
+"""The schema of a log: created, checked, and brought up to date.
+
+A service creates its log and upgrades its own SQLite file, after a copy of it; a PostgreSQL log, which others may read, is
+upgraded only when a person says so (`es-power log upgrade`). A reader changes nothing: it reads an older schema on and
+refuses a newer one.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import alembic.command
+import alembic.config
+import sqlalchemy as sa
+
+from es_power.errors import LogNotFoundError, LogSchemaError, LogUnavailableError
+from es_power.log import schema
+from es_power.log.database import Database, Place
+from es_power.log.schema import HEAD
+
+_MIGRATIONS: Final = "es_power.log:migrations"
+
+_LOCK: Final = int.from_bytes(b"es_power")
+"""The number of PostgreSQL's advisory lock for whoever changes the schema."""
+
+_VERSION: Final = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.Text))
+
+
+def ensure_schema(database: Database, *, upgrade_postgres: bool = False) -> None:
+    """Create the log where there is none, and upgrade an older one in SQLite, after a copy to ``<log>.bak-<version>``.
+
+    Raises LogSchemaError for a newer schema, and for an older one in PostgreSQL unless asked to upgrade it. Several
+    processes may do this at once: all but the first find it done.
+    """
+    with _alone(database.place), database.write() as connection:
+        if not database.is_sqlite:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        stored = _stored(connection, database.place)
+        if stored == 0 and sa.inspect(connection).get_table_names():
+            raise LogNotFoundError(f"{database.place} holds another program's tables; give the log a place of its own")
+        if 0 < stored < schema.CURRENT:
+            if not (database.is_sqlite or upgrade_postgres):
+                raise LogSchemaError(
+                    f"{database.place} has schema {stored}, and this es_power writes {schema.CURRENT}: make a backup, "
+                    "then run `es-power log upgrade`"
+                )
+            if database.place.path:
+                _copy(database.place.path, stored)
+        if stored < schema.CURRENT:
+            _migrate(connection)
+        connection.execute(sa.update(HEAD).values(written_by=schema.writer_version()))
+
+
+def check_schema(database: Database) -> None:
+    """Raise LogNotFoundError where there is no log to read, and LogSchemaError where it is newer than this es_power."""
+    with database.read() as connection:
+        if _stored(connection, database.place) == 0:
+            raise LogNotFoundError(
+                f"there is no log at {database.place}; `es-power run` and `es-power demo` create one"
+            )
+
+
+def upgrade(place: str | Path) -> None:
+    """Create or upgrade the log at this place, in PostgreSQL too: what `es-power log upgrade` does."""
+    database = Database(place)
+    try:
+        ensure_schema(database, upgrade_postgres=True)
+    finally:
+        database.close()
+
+
+def _stored(connection: sa.Connection, place: Place) -> int:
+    """Give the number of the stored schema, 0 where there is none."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return 0
+    name = str(connection.scalar(sa.select(_VERSION)))
+    if not name.isdigit():
+        raise LogNotFoundError(f"{place} holds another program's tables; give the log a place of its own")
+    stored = int(name)
+    if stored > schema.CURRENT:
+        # Every later schema keeps this column, for this message.
+        writer = connection.scalar(sa.select(HEAD.c.written_by))
+        raise LogSchemaError(
+            f"{place} has schema {stored}, written by es_power {writer}; this is es_power {schema.writer_version()}, which "
+            f"knows schemas up to {schema.CURRENT}: upgrade es_power on this machine to {writer} or later"
+        )
+    return stored
+
+
+def _migrate(connection: sa.Connection) -> None:
+    config = alembic.config.Config()
+    config.set_main_option("script_location", _MIGRATIONS)
+    config.attributes["connection"] = connection
+    alembic.command.upgrade(config, f"{schema.CURRENT:04}")
+
+
+@contextmanager
+def _alone(place: Place) -> Iterator[None]:
+    """Keep other processes from creating the same file: SQLite's own locks do not cover its first moments.
+
+    The lock is on the directory: a lock on the file itself would end SQLite's (POSIX drops all locks of a process on a
+    file when it closes any handle of it), and a lock file would be one more thing to explain.
+    """
+    if place.path is None:
+        yield
+        return
+    try:
+        place.path.parent.mkdir(parents=True, exist_ok=True)
+        directory = os.open(place.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise LogUnavailableError(f"{place} cannot be created: {error.strerror}; check its directory") from error
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        try:
+            os.close(os.open(place.path, os.O_RDONLY | os.O_CREAT, 0o644))
+        except OSError as error:
+            raise LogUnavailableError(f"{place} cannot be created: {error.strerror}; check its directory") from error
+        yield
+    finally:
+        os.close(directory)
+
+
+def _copy(path: Path, stored: int) -> None:
+    """Copy a log as it is now; the copy has its name only when it is whole."""
+    copy = path.with_name(f"{path.name}.bak-{stored}")
+    partial = copy.with_name(f"{copy.name}.partial")
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as target:
+        source.backup(target)
+    partial.replace(copy)
