@@ -68,6 +68,14 @@ class LeaseHeldError(LogError):
         super().__init__(f"{stream} is observed by {holder}; stop that service first, or give this one another log")
 
 
+class TakenOverError(LogError):
+    """Another service took over this host's stream; this one has to stop."""
+
+    def __init__(self, stream: str, holder: str) -> None:
+        self.stream, self.holder = stream, holder
+        super().__init__(f"{stream} was taken over by {holder}; this service stops, nothing of it was added since")
+
+
 class LogRewoundError(LogError):
     """The log ends before a position that was already read from it."""
 

@@ -1,1 +1,1 @@
-"""."""
+"""The only code that acts or appends a decision."""

@@ -61,6 +61,8 @@ class Place:
     order: dict[InstanceId, int] = field(default_factory=dict)
     #: The newest sweep's answers, while they hold for every VM that is not touched.
     states: bytes | None = None
+    #: The VMs whose row a store has to write again.
+    dirty: set[InstanceId] = field(default_factory=set)
     #: The stream's newest record: its version, and when it was recorded.
     version: int = 0
     recorded_at: Timestamp = NEVER
@@ -177,6 +179,7 @@ class Fleet:
             self.seen_on[instance] = (*self.seen_on.get(instance, ()), recorded.stream)
         place.instances[instance] = after
         place.touched.add(instance)
+        place.dirty.add(instance)
         if len(self.seen_on[instance]) > 1 and _bears_on_ownership(before, after):
             # Another host's word may count from now on, so each of them has to be looked at again.
             self._touch(instance)
@@ -231,3 +234,4 @@ def _write_down(place: Place, instances: Iterable[InstanceId]) -> None:
     for instance in instances:
         if instance in place.instances:
             place.instances[instance] = place.get(instance)
+            place.dirty.add(instance)

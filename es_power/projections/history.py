@@ -62,7 +62,9 @@ class Entry:
     last_position: Position
     last_observed_at: Timestamp
     count: int = 1
-    #: Of an open run: how many sweeps of the host are counted in `count`. None: closed, or no run.
+    #: Whether the next equal observation belongs to this run.
+    open: bool = False
+    #: How many sweeps of the host are counted in `count`, where sweeps that say nothing new confirm an open run.
     sweeps: int | None = None
 
     def through(self, host: Host) -> "Entry":
@@ -133,6 +135,7 @@ class History:
                 _entry(change.recorded, change.instance, change),
                 state=event.state,
                 reason=event.reason,
+                open=True,
                 sweeps=counted,
             )
         yield self.open[key]
@@ -146,7 +149,7 @@ class History:
                 yield self.open[key]
 
     def _close(self, key: tuple[InstanceId, str], before: Host) -> Entry:
-        return replace(self.open.pop(key).through(before), sweeps=None)
+        return replace(self.open.pop(key).through(before), open=False, sweeps=None)
 
 
 def _entry(recorded: Recorded, instance: InstanceId | None, change: Change | None = None) -> Entry:

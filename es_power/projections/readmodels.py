@@ -1,9 +1,9 @@
 """All read models over one pass through the log, live and in replay alike."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from es_power.domain.events import InstanceId, Recorded
+from es_power.domain.events import InstanceId, RecordCleared, RecordDeclared, Recorded, RecordObserved
 from es_power.domain.host import Host
 from es_power.domain.policy import Policy
 from es_power.projections.fleet import Fleet
@@ -15,15 +15,12 @@ _NO_HOST = Host()
 
 @dataclass(slots=True)
 class Step:
-    """What a batch of records changed: what a store has to write, and what a process manager has to append."""
+    """What a batch of records led to: what a store has to write, and what a process manager has to append."""
 
-    #: The VMs on their hosts, the hosts, and the records whose rows are no longer what they were.
-    instances: set[tuple[InstanceId, str]] = field(default_factory=set)
-    places: set[str] = field(default_factory=set)
-    vouched: set[InstanceId] = field(default_factory=set)
     #: History entries by their place in the log; the newest of a place counts.
     entries: dict[tuple[int, int | None], Entry] = field(default_factory=dict)
     commands: dict[int, CommandRow] = field(default_factory=dict)
+    vouched: set[InstanceId] = field(default_factory=set)
     #: The commands that the facts call for, in the order of the facts.
     derived: list[Derived] = field(default_factory=list)
 
@@ -31,11 +28,11 @@ class Step:
 class ReadModels:
     """The fleet, its history, its stop commands as recorded, and those that its facts call for."""
 
-    def __init__(self, *, whatif: Policy | None = None) -> None:
+    def __init__(self, *, whatif: Policy | None = None, resume: bool = False) -> None:
         self.fleet = Fleet()
         self.history = History(self.fleet)
         self.commands = CommandTable()
-        self.derivation = StopCommands(self.fleet, whatif=whatif)
+        self.derivation = StopCommands(self.fleet, whatif=whatif, resume=resume)
 
     def apply(self, batch: Iterable[Recorded]) -> Step:
         """Fold records in the order of their positions."""
@@ -49,12 +46,7 @@ class ReadModels:
             row = self.commands.apply(recorded)
             if row is not None:
                 step.commands[row.position] = row
+            if isinstance(recorded.event, RecordDeclared | RecordCleared | RecordObserved):
+                step.vouched.add(recorded.event.instance)
             step.derived += self.derivation.apply(recorded, changes)
         return step
-
-
-def fold(records: Sequence[Recorded]) -> ReadModels:
-    """Replay a whole log that is in memory."""
-    models = ReadModels()
-    models.apply(records)
-    return models

@@ -1,0 +1,340 @@
+"""One host observed: what libvirt announces and answers becomes facts of the host's stream.
+
+A session is the life of one connection. It registers for events first and sweeps then, so that nothing happens unseen
+between the two. Everything that happens in it is appended in three ways, and no other: announcements as they come, the
+answers to `get_info` that follow them, and sweeps. The end of a session opens a gap; the first sweep of the next one
+closes it, in the same append.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+import trio
+
+from es_power.domain.events import (
+    Event,
+    GapClosed,
+    GapOpened,
+    GapReason,
+    HostSwept,
+    InstanceId,
+    ServiceStarted,
+    ServiceStopped,
+    SettingsRecorded,
+    StateObserved,
+    SweepCountDiffered,
+    Trigger,
+)
+from es_power.domain.ports import Clock, EventLog
+from es_power.domain.time import Timestamp
+from es_power.errors import HypervisorError, HypervisorUnavailableError
+from es_power.ingest.bridge import EventBridge, Overflow
+from es_power.ingest.clock import clock_synchronised, now
+from es_power.ingest.hypervisor import Announcement, Connection, Hypervisor, Info
+from es_power.ingest.roster import Roster
+from es_power.ingest.stream import ObserverStream
+
+STORM: Final = 64
+"""So many VMs waiting to be asked are asked by one sweep instead."""
+
+_ODD: Final = 255
+"""Stands in a sweep's bytes for a number that does not fit in one."""
+
+GOODBYE: Final = 5.0
+"""Seconds that a service which stops gives its last facts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observing:
+    """How a host is observed: every setting that bears on its facts, and who observes."""
+
+    spacing: float
+    #: The part of the spacing by which sweeps of many hosts are spread.
+    jitter: float
+    policy: str
+    policy_version: int
+    mode: str
+    holder: str
+    version: str
+    backoff_max: float = 30.0
+    capacity: int = 65_536
+
+
+class Observer:
+    """The only writer of one host's stream, from one ServiceStarted to its end."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        hypervisor: Hypervisor,
+        *,
+        name: str,
+        roster: Roster,
+        how: Observing,
+        records: Callable[[], int | None] = lambda: None,
+        clock: Clock = now,
+    ) -> None:
+        self._hypervisor = hypervisor
+        self._roster = roster
+        self._how = how
+        self._records = records
+        self._clock = clock
+        self._stream = ObserverStream(log, name, roster.version)
+        self._log = structlog.get_logger().bind(stream=name)
+        self._wanted: dict[InstanceId, Trigger] = {}
+        self._ask = trio.Event()
+        self._sweep_soon = trio.Event()
+        self._gap: tuple[Timestamp, GapReason] | None = None
+        self._lost: int | None = None
+        #: What the present connection is called in facts.
+        self._number = 0
+        self._differed: tuple[int, int] | None = None
+        #: Set while a connection is open and its first sweep is in the log.
+        self.seeing = trio.Event()
+
+    @property
+    def name(self) -> str:
+        """The stream's name."""
+        return self._stream.name
+
+    def look_at(self, instance: InstanceId, trigger: Trigger) -> None:
+        """Have one VM asked soon; several wishes for one VM are one question."""
+        self._wanted[instance] = trigger
+        self._ask.set()
+
+    def sweep_soon(self) -> None:
+        """Have the whole host asked now, instead of when the spacing is over."""
+        self._sweep_soon.set()
+
+    async def run(self, connection: Connection) -> None:
+        """Observe until cancelled, with `connection` first; TakenOverError where another service took the stream."""
+        try:
+            await self._stream.append(self._started(connection))
+            while True:
+                reason = await self._session(connection)
+                self.seeing = trio.Event()
+                await self._open_gap(self._clock(), reason)
+                self._log.warning("connection lost", reason=str(reason))
+                connection = await self._reconnect()
+        finally:
+            with trio.move_on_after(GOODBYE, shield=True):
+                await connection.aclose()
+                await self._stream.append([ServiceStopped(observed_at=self._clock())])
+
+    # ------------------------------------------------------------------------------------------- start and end
+
+    def _started(self, connection: Connection) -> Sequence[Event]:
+        at = self._clock()
+        self._roster.epoch += 1
+        events: list[Event] = [
+            ServiceStarted(
+                observed_at=at,
+                epoch=self._roster.epoch,
+                holder=self._how.holder,
+                version=self._how.version,
+                uri=self._hypervisor.uri,
+                host=connection.hostname,
+                driver=self._hypervisor.driver,
+                boot_id=connection.boot_id,
+                clock_synchronised=clock_synchronised(),
+            ),
+            SettingsRecorded(
+                observed_at=at,
+                spacing=self._how.spacing,
+                policy=self._how.policy,
+                policy_version=self._how.policy_version,
+                mode=self._how.mode,
+            ),
+        ]
+        last = self._roster.recorded_at
+        if self._roster.blind_since is not None:
+            self._gap = self._roster.blind_since, GapReason.RESTART
+        elif last is not None:
+            self._gap = last, GapReason.RESTART if self._roster.stopped else GapReason.CRASH
+            events.append(GapOpened(observed_at=at, since=last, reason=self._gap[1]))
+        return events
+
+    async def _session(self, connection: Connection) -> GapReason:
+        """Observe by one connection until it is lost."""
+        self._number = self._stream.version
+        bridge: EventBridge[Announcement] = EventBridge(capacity=self._how.capacity)
+        bridge.register_event_listener(self._announced)
+        reason = GapReason.KEEPALIVE  # of a daemon that holds the connection and does not answer
+        async with trio.open_nursery() as delivery:
+            delivery.start_soon(bridge.run)
+            try:
+                async with trio.open_nursery() as asking:
+                    await connection.subscribe(connection=self._number, announce=bridge.queue_event)
+                    asking.start_soon(self._sweep_forever, connection)
+                    asking.start_soon(self._ask_forever, connection)
+                    reason = await connection.wait_closed()
+                    asking.cancel_scope.cancel()
+            except* HypervisorUnavailableError as gone:
+                self._log.warning("libvirt does not answer", error=str(gone.exceptions[0]))
+            await connection.aclose()
+            # What was delivered before the end is a fact too.
+            await bridge.emit_queued_events()
+            delivery.cancel_scope.cancel()
+        return reason
+
+    async def _reconnect(self) -> Connection:
+        wait = 0.1
+        while True:
+            try:
+                connection = await self._hypervisor.open()
+            except HypervisorError as error:
+                self._log.info("cannot reconnect yet", error=str(error), again_in=wait)
+                await trio.sleep(wait)
+                wait = min(2 * wait, self._how.backoff_max)
+            else:
+                return connection
+
+    async def _open_gap(self, since: Timestamp, reason: GapReason) -> None:
+        if self._gap is None:
+            self._gap = since, reason
+            await self._stream.append([GapOpened(observed_at=self._clock(), since=since, reason=reason)])
+
+    # ------------------------------------------------------------------------------------------- announcements
+
+    async def _announced(self, batch: Sequence[Announcement | Overflow[Announcement]]) -> None:
+        """Append a batch as it came, then have its VMs asked."""
+        announcements = [item for item in batch if isinstance(item, Announcement)]
+        at = self._clock()
+        named, labels = self._roster.rename(((a.event.instance, a.name) for a in announcements), at)
+        await self._stream.append([*named, *(a.event for a in announcements)], labels=labels)
+        for announcement in announcements:
+            self.look_at(announcement.event.instance, Trigger.EVENT)
+        for item in batch:
+            if isinstance(item, Overflow):
+                self._lost = (self._lost or 0) + item.lost
+                await self._open_gap(item.after.event.observed_at, GapReason.OVERFLOW)
+                self.sweep_soon()
+
+    async def _ask_forever(self, connection: Connection) -> None:
+        """Ask for the VMs that somebody wants looked at; in a storm, for all by one sweep."""
+        while True:
+            await self._ask.wait()
+            self._ask = trio.Event()
+            wanted, self._wanted = self._wanted, {}
+            if len(wanted) > STORM:
+                self.sweep_soon()
+                continue
+            answers = [
+                answer
+                for instance, trigger in wanted.items()
+                if (answer := await self._look(connection, instance, trigger)) is not None
+            ]
+            await self._stream.append(answers)
+
+    async def _look(self, connection: Connection, instance: InstanceId, trigger: Trigger) -> StateObserved | None:
+        """Ask for one VM; None where libvirt failed on this one, which says nothing about the others."""
+        number, asked_at = connection.highest_number, self._clock()
+        try:
+            info = await connection.get_info(instance)
+        except HypervisorUnavailableError:
+            raise
+        except HypervisorError as error:
+            self._log.warning("libvirt cannot say", instance=str(instance), error=str(error))
+            return None
+        if info is None:
+            self._roster.names.pop(instance, None)
+        return StateObserved(
+            observed_at=self._clock(),
+            instance=instance,
+            asked_at=asked_at,
+            state=info.state if info else None,
+            reason=info.reason if info else None,
+            trigger=trigger,
+            connection=self._number,
+            number=number,
+        )
+
+    # --------------------------------------------------------------------------------------------------- sweeps
+
+    async def _sweep_forever(self, connection: Connection) -> None:
+        while True:
+            self._sweep_soon = trio.Event()
+            try:
+                await self._sweep(connection)
+            except HypervisorUnavailableError:
+                raise
+            except HypervisorError as error:
+                self._log.error("the sweep failed", error=str(error))
+            spread = 1 + self._how.jitter * random.uniform(-1, 1)  # noqa: S311 (spreads load, guards nothing)
+            with trio.move_on_after(self._how.spacing * spread):
+                await self._sweep_soon.wait()
+
+    async def _sweep(self, connection: Connection) -> None:
+        """Ask for all VMs at once, and by UUID for each that should have been listed and was not."""
+        number, asked_at = connection.highest_number, self._clock()
+        listed = sorted(await connection.list_states())
+        gone: list[StateObserved] = []
+        for instance in self._roster.missing(listed):
+            answer = await self._look(connection, instance, Trigger.MISSING)
+            if answer is not None:
+                gone.append(answer)
+        swept = _Swept(asked_at=asked_at, answered_at=self._clock(), number=number, listed=listed)
+        named, labels = self._roster.rename(((info.instance, info.name) for info in listed), swept.answered_at)
+        await self._stream.append_at(
+            lambda version: self._facts_of(swept, [*named, *gone], version, connection), labels=labels
+        )
+        self.seeing.set()
+
+    def _facts_of(
+        self, swept: "_Swept", before: Iterable[Event], version: int, connection: Connection
+    ) -> Sequence[Event]:
+        at = swept.answered_at
+        events: list[Event] = []
+        if self._gap is not None:
+            since, reason = self._gap
+            events.append(GapClosed(observed_at=at, since=since, reason=reason, lost=self._lost))
+            self._gap, self._lost = None, None
+        events += before
+        members = tuple(info.instance for info in swept.listed)
+        events += self._roster.relist(members, at, version + len(events) + 1)
+        events.append(
+            HostSwept(
+                observed_at=at,
+                asked_at=swept.asked_at,
+                inventory=self._roster.inventory_version,
+                connection=self._number,
+                number=swept.number,
+                boot_id=connection.boot_id,
+                clock_synchronised=clock_synchronised(),
+                states=swept.states(),
+                odd=swept.odd(),
+            )
+        )
+        records = self._records()
+        if records is not None and (len(members), records) != (self._differed or (records, records)):
+            self._differed = len(members), records
+            if records != len(members):
+                events.append(SweepCountDiffered(observed_at=at, found=len(members), records=records))
+        return events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Swept:
+    """One bulk answer, before it becomes facts."""
+
+    asked_at: Timestamp
+    answered_at: Timestamp
+    number: int
+    listed: Sequence[Info]
+
+    def states(self) -> bytes:
+        """Two bytes for each VM: state and reason, 255 and 255 where they do not fit."""
+        return bytes(
+            byte for info in self.listed for byte in ((info.state, info.reason) if _fits(info) else (_ODD, _ODD))
+        )
+
+    def odd(self) -> tuple[tuple[int, int, int], ...]:
+        """The answers that do not fit in two bytes."""
+        return tuple((index, info.state, info.reason) for index, info in enumerate(self.listed) if not _fits(info))
+
+
+def _fits(info: Info) -> bool:
+    return 0 <= info.state < _ODD and 0 <= info.reason < _ODD

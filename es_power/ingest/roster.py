@@ -1,0 +1,51 @@
+"""What an observer remembers of its own stream: which VMs the host has, by what names, in what order."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from es_power.domain.events import Event, InstanceId, InstanceNamed, InventoryRecorded
+from es_power.domain.ports import LabelText
+from es_power.domain.time import Timestamp
+from es_power.ingest.hypervisor import Info
+from es_power.log.labels import make_label
+
+
+@dataclass(slots=True, kw_only=True)
+class Roster:
+    """The VMs of one host as its stream has them; at a start it comes from a fold over the stream."""
+
+    #: The stream's version, its last epoch, and when its last record was recorded.
+    version: int = 0
+    epoch: int = 0
+    recorded_at: Timestamp | None = None
+    #: Whether the last service ended in good order, and whether a gap is open.
+    stopped: bool = True
+    blind_since: Timestamp | None = None
+    #: The names of the VMs that are there; a VM that is gone is not in it.
+    names: dict[InstanceId, str] = field(default_factory=dict)
+    inventory: tuple[InstanceId, ...] = ()
+    inventory_version: int = 0
+
+    def rename(self, seen: Iterable[tuple[InstanceId, str]], at: Timestamp) -> tuple[list[Event], list[LabelText]]:
+        """Take in names as they are seen; give the facts that are new, with the texts of their labels."""
+        events: list[Event] = []
+        labels: list[LabelText] = []
+        for instance, name in seen:
+            if self.names.get(instance) == name:
+                continue
+            self.names[instance] = name
+            label, text = make_label(name)
+            events.append(InstanceNamed(observed_at=at, instance=instance, name=label))
+            labels.append(text)
+        return events, labels
+
+    def missing(self, listed: Sequence[Info]) -> list[InstanceId]:
+        """The VMs that should have been listed."""
+        return sorted(self.names.keys() - {info.instance for info in listed})
+
+    def relist(self, members: tuple[InstanceId, ...], at: Timestamp, version: int) -> list[Event]:
+        """Take in the members of a sweep; a new inventory, which will be `version`, where they changed."""
+        if members == self.inventory and self.inventory_version:
+            return []
+        self.inventory, self.inventory_version = members, version
+        return [InventoryRecorded(observed_at=at, instances=members)]
