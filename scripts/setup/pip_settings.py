@@ -23,7 +23,7 @@ def read_settings() -> dict[str, str]:
 
 
 def local_paths(settings: Mapping[str, str]) -> Iterator[Path]:
-    """Give the files and folders that the settings name; of an index its parent, for it links to files beside itself."""
+    """Give the files and folders that the settings name; of an index its parent, where the files it links to are."""
     for name, value in settings.items():
         for word in value.split():
             path = Path(urlsplit(word).path if word.startswith("file://") else word)

@@ -1,0 +1,135 @@
+"""The wheel and the source distribution, built without network: what is in them, and that the suites pass on them."""
+
+import configparser
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.conftest import run
+
+#: What a source distribution may hold at its top; PKG-INFO and .gitignore are hatchling's own.
+TOP = {
+    *("es_power", "tests", "benchmarks", "scripts", "requirements", "docs", "contrib", ".ci"),
+    *("pyproject.toml", "Makefile", "LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
+    *("PKG-INFO", ".gitignore"),
+}
+
+
+def build(source: Path, out: Path, *options: str) -> None:
+    command = (sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), *options, str(source))
+    done = run(*command)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def built(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source distribution and the wheel that was built from it."""
+    out = tmp_path_factory.mktemp("built")
+    build(checkout, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def wheel(built: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(next(built.glob("*.whl")))
+
+
+@pytest.fixture(scope="session")
+def sdist(built: Path) -> list[Path]:
+    """The files of the source distribution, below its one folder."""
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        return [Path(*Path(member.name).parts[1:]) for member in archive.getmembers() if member.isfile()]
+
+
+@pytest.fixture(scope="session")
+def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, installed into a folder of its own."""
+    folder = tmp_path_factory.mktemp("installed")
+    pip = (sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-index", "--no-deps")
+    done = run(*pip, "--target", str(folder), str(next(built.glob("*.whl"))))
+
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def run_against(installed: Path, elsewhere: Path, program: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run a Python program for which es_power is the installed wheel, and make sure of it."""
+    check = f"import es_power; assert es_power.__file__.startswith({str(installed)!r}), es_power.__file__\n"
+    environment = os.environ | {"PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"} | settings
+    return run(sys.executable, "-c", check + program, cwd=elsewhere, env=environment)
+
+
+def tracked_files(checkout: Path) -> set[str]:
+    """The package's files: what git knows, or in an unpacked source distribution what is there."""
+    listing = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "es_power", cwd=checkout)
+    if listing.returncode == 0 and listing.stdout:
+        return {name for name in listing.stdout.splitlines() if (checkout / name).exists()}
+    files = (path for path in (checkout / "es_power").rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return {str(path.relative_to(checkout)) for path in files}
+
+
+def test_the_wheel_holds_the_package_whole_and_nothing_beside_it(wheel: zipfile.ZipFile, checkout: Path) -> None:
+    names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+
+    assert names == tracked_files(checkout)
+    assert "es_power/py.typed" in names
+    assert any(name.startswith("es_power/log/migrations/") for name in names)
+
+
+def test_the_wheel_carries_its_licence_and_its_command(wheel: zipfile.ZipFile) -> None:
+    info = next(name for name in wheel.namelist() if name.endswith("/METADATA")).removesuffix("METADATA")
+    metadata = wheel.read(f"{info}METADATA").decode()
+    commands = configparser.ConfigParser()
+    commands.read_string(wheel.read(f"{info}entry_points.txt").decode())
+
+    assert b"Apache License" in wheel.read(f"{info}licenses/LICENSE")
+    assert "\nLicense-Expression: Apache-2.0\n" in metadata
+    assert "\nRequires-Python: >=3.11\n" in metadata
+    assert commands["console_scripts"]["es-power"] == "es_power.cli:main"
+
+
+def test_the_source_distribution_ships_no_junk(sdist: list[Path]) -> None:
+    assert {path.parts[0] for path in sdist} <= TOP
+    assert [path for path in sdist if path.suffix in {".pyc", ".db", ".log"} or "__pycache__" in path.parts] == []
+
+
+def test_the_source_distribution_can_set_itself_up(sdist: list[Path]) -> None:
+    needed = ["Makefile", "requirements/runtime.txt", "scripts/setup/venv", "contrib/systemd/es-power.service"]
+
+    assert [name for name in needed if Path(name) not in sdist] == []
+
+
+def test_the_wheel_from_the_source_distribution_is_the_wheel_from_the_checkout(
+    built: Path, checkout: Path, tmp_path: Path
+) -> None:
+    build(checkout, tmp_path, "--wheel")
+
+    assert next(tmp_path.glob("*.whl")).read_bytes() == next(built.glob("*.whl")).read_bytes()
+
+
+def test_the_unit_suite_passes_on_the_installed_wheel(installed: Path, checkout: Path, tmp_path: Path) -> None:
+    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(checkout), "-c", str(checkout / "pyproject.toml")]
+    program = f"import sys, pytest\nsys.exit(pytest.main({[*options, str(checkout / 'tests/unit')]!r}))"
+
+    done = run_against(installed, tmp_path, program)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_installed_wheel_passes_the_linter_and_the_type_checker(
+    installed: Path, checkout: Path, tmp_path: Path
+) -> None:
+    config = checkout / "pyproject.toml"
+    lint = (sys.executable, "-m", "ruff", "check", "--no-cache", "--config", config, installed / "es_power")
+    types = (sys.executable, "-m", "mypy", "--config-file", config, "--cache-dir", tmp_path, installed / "es_power")
+
+    for command in (lint, types):
+        done = run(*command, cwd=tmp_path)
+
+        assert done.returncode == 0, done.stdout + done.stderr
