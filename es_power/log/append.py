@@ -5,10 +5,9 @@ before anything is written, so a conflict never spoils the others' transaction, 
 gaps in the order of commits. Nothing read under the lock is kept beyond it: another process may be next.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -130,9 +129,9 @@ class Appender:
     def commit(self, group: Sequence[Prepared]) -> Sequence[Outcome]:
         """Store a group in one transaction and give each append's outcome; LogError where the database refused all.
 
-        Where the connection broke, nobody knows what became of the transaction; and a key that is there already means
-        that the append was stored before. Both are settled in the same way: a second transaction that asks for every key
-        first. Since it holds the lock, the first one is over by then, whatever its end.
+        Where the connection broke, nobody knows what became of the transaction; and a key that is there already
+        means that the append was stored before. Both are settled in the same way: a second transaction that asks for
+        every key first. Since it holds the lock, the first one is over by then, whatever its end.
         """
         try:
             return self._transaction(group, ask_first=False)
@@ -250,7 +249,7 @@ class _Transaction:
         known = self._tips.get(write.id)
         if known is None:
             row = self._run(self._sql.stream, (write.id,)).one_or_none()
-            tip = _Tip(*row, stored=True) if row else _Tip(0, GENESIS)
+            tip = _Tip(row.version, row.hash, row.no, stored=True) if row else _Tip(0, GENESIS)
             known = self._tips[write.id] = (write.name, tip)
         return known[1]
 

@@ -1,7 +1,7 @@
 """The hash that ties a record to the one before it in its stream: a change of any byte is found, and where.
 
-A record's hash is SHA-256 over these bytes, whole numbers big-endian, so that a second verifier can be written from this
-page alone:
+A record's hash is SHA-256 over these bytes, whole numbers big-endian, so that a second verifier can be written from
+this page alone:
 
 ======== ======================================================================================
 bytes    meaning
@@ -23,7 +23,7 @@ write the database can also compute new hashes: against that, only a hash kept e
 
 import struct
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Final
 
 from es_power.errors import SealBrokenError
 
@@ -34,20 +34,11 @@ _PREFIX: Final = struct.Struct(">B32s16sQQqI")
 _FORMAT: Final = 1
 
 
-class Row(NamedTuple):
-    """A record as it is stored."""
-
-    position: int
-    #: The stream's number in the table of streams.
-    stream: int
-    version: int
-    recorded_at: int
-    topic: str
-    state: bytes
-    hash: bytes
+Row = tuple[int, int, int, int, str, bytes, bytes]
+"""A record as it is stored: position, number of its stream, version, recorded_at, topic, state, hash."""
 
 
-def link(
+def link(  # noqa: PLR0917 - the columns of a record, in their order
     previous: bytes, stream: bytes, version: int, position: int, recorded_at: int, topic: str, state: bytes
 ) -> bytes:
     """Compute the hash of a record; `stream` is the id of its stream, 16 bytes."""
@@ -66,7 +57,7 @@ class Chain:
         self.position = 0
         self._hashes: dict[bytes, bytes] = {}
 
-    def check(self, row: Row | tuple[int, int, int, int, str, bytes, bytes], stream: bytes) -> None:
+    def check(self, row: Row, stream: bytes) -> None:
         """Raise SealBrokenError where the next record is missing, or is not as it was written."""
         position, _, version, recorded_at, topic, state, stored = row
         if position != self.position + 1:
@@ -82,7 +73,7 @@ class Chain:
         self.position = position
 
     def close(self, head: int, hashes: dict[bytes, bytes]) -> None:
-        """Raise SealBrokenError where records are missing at the end: compare the head and the last hash of each stream."""
+        """Raise SealBrokenError where records are missing at the end: compare the head and each stream's last hash."""
         if head != self.position:
             raise SealBrokenError(min(head, self.position) + 1, reason=f"the log should end at {head}")
         if hashes != self._hashes:

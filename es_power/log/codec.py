@@ -2,14 +2,15 @@
 
 Rules of this file:
 1. A record's topic is ``<EventClassName>:<schema version>``, for example ``HostSwept:1``.
-2. Its state is one msgpack array: the fields of the dataclass in the order of their declaration, a UUID as 16 bytes, an
-   enum by value, a Label as an array of its own. Nothing here lists events or fields: both are read off `domain.events`.
-3. An array shorter than the fields takes the defaults of the rest, and surplus values are passed over, so a field may be
-   added at the end with a default. Any other change is an upcaster, which runs on decoding only; what is stored stays.
+2. Its state is one msgpack array: the fields of the dataclass in the order of their declaration, a UUID as 16 bytes,
+   an enum by value, a Label as an array of its own. Nothing here lists events or fields: `domain.events` does.
+3. An array shorter than the fields takes the defaults of the rest, and surplus values are passed over, so a field may
+   be added at the end with a default. Any other change is an upcaster, which runs on decoding only; what is stored
+   stays.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Final, get_type_hints
 
 import msgspec
@@ -68,6 +69,16 @@ class _Wire:
         return raw + self.defaults[-missing:] if missing > 0 else raw[: len(self.names)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    """One schema version of one event class, and the way from it to today's."""
+
+    name: str
+    size: int
+    wire: _Wire
+    steps: tuple[Upcaster, ...]
+
+
 class Codec:
     """Writes and reads events; one is enough for a process, and it holds no state."""
 
@@ -80,15 +91,16 @@ class Codec:
         self._pack = msgspec.msgpack.Encoder(uuid_format="bytes").encode
         self._unpack = msgspec.msgpack.Decoder(tuple[Any, ...]).decode
         self._writes: dict[type[Event], tuple[str, _Wire]] = {}
-        self._reads: dict[str, tuple[_Wire, tuple[Upcaster, ...]]] = {}
+        self._reads: dict[str, _Schema] = {}
         for event in recordable() if recorded is None else recorded:
-            wire, steps, version = _Wire(event), [], 1
-            while step := upcasters.get((event.__name__, version)):
+            name, wire, version = event.__name__, _Wire(event), 1
+            steps: list[Upcaster] = []
+            while step := upcasters.get((name, version)):
                 steps.append(step)
                 version += 1
-            self._writes[event] = (f"{event.__name__}:{version}", wire)
+            self._writes[event] = (f"{name}:{version}", wire)
             for older in range(version):
-                self._reads[f"{event.__name__}:{older + 1}"] = (wire, tuple(steps[older:]))
+                self._reads[f"{name}:{older + 1}"] = _Schema(name, len(wire.names), wire, tuple(steps[older:]))
 
     def encode(self, event: Event) -> tuple[str, bytes]:
         """Give topic and state; TypeError where they could not be read back, since a record stays for ever."""
@@ -104,32 +116,32 @@ class Codec:
 
     def decode(self, topic: str, state: bytes, *, position: int | None = None) -> Event:
         """Give the event; UnknownEventError where topic or state is not one that this version understands."""
-        wire, steps = self._known(topic, position)
+        schema = self._known(topic, position)
         try:
-            return wire.read(self._pack(self._upcast(state, steps)) if steps else state)
+            return schema.wire.read(self._pack(self._upcast(schema, state)) if schema.steps else state)
         except _UNREADABLE as error:
             raise UnknownEventError(topic, position=position, reason=str(error)) from error
 
-    def raw(self, topic: str, state: bytes, *, position: int | None = None) -> Raw:
-        """Give the fields alone, in the order of today's dataclass, for a replay that builds no objects.
+    def raw(self, topic: str, state: bytes, *, position: int | None = None) -> tuple[str, Raw]:
+        """Give the name of the event's class and its fields alone, for a replay that builds no objects.
 
-        A UUID is 16 bytes, an enum its value, a Label and any other nested value a list; types are not checked, so check
-        the record's hash. UnknownEventError as in `decode`.
+        The fields come in the order of today's dataclass; a UUID is 16 bytes, an enum its value, a Label and any other
+        nested value a list. Types are not checked, so check the record's hash. UnknownEventError as in `decode`.
         """
-        wire, steps = self._known(topic, position)
+        schema = self._known(topic, position)
         try:
-            values = self._upcast(state, steps)
-            return values if len(values) == len(wire.names) else wire.complete(values)
+            values = self._upcast(schema, state)
+            return schema.name, values if len(values) == schema.size else schema.wire.complete(values)
         except _UNREADABLE as error:
             raise UnknownEventError(topic, position=position, reason=str(error)) from error
 
-    def _upcast(self, state: bytes, steps: tuple[Upcaster, ...]) -> Raw:
+    def _upcast(self, schema: _Schema, state: bytes) -> Raw:
         values = self._unpack(state)
-        for step in steps:
+        for step in schema.steps:
             values = step(values)
         return values
 
-    def _known(self, topic: str, position: int | None) -> tuple[_Wire, tuple[Upcaster, ...]]:
+    def _known(self, topic: str, position: int | None) -> _Schema:
         known = self._reads.get(topic)
         if known is None:
             newer = topic.rpartition(":")[0] in {event.__name__ for event in self._writes}

@@ -67,6 +67,8 @@ class Database:
         # In memory there is one connection for everybody, and closing it under a running statement kills the process.
         self._writing = threading.RLock() if self.is_sqlite else nullcontext()
         self._reading: AbstractContextManager[object] = self._writing if self.in_memory else nullcontext()
+        #: Time and size of a file that is read as it stands, since it cannot be opened as a log in use.
+        self._frozen: tuple[int, int] | None = None
         self.engine = self._sqlite() if self.is_sqlite else self._postgres()
 
     @contextmanager
@@ -83,9 +85,13 @@ class Database:
 
         On SQLite nobody else writes from its first moment on; on PostgreSQL it is the block that takes a lock.
         """
-        with self._writing, translate_errors(str(self.place)), self.engine.connect() as connection:
-            with connection.execution_options(begin="BEGIN IMMEDIATE").begin():
-                yield connection
+        with (
+            self._writing,
+            translate_errors(str(self.place)),
+            self.engine.connect() as connection,
+            connection.execution_options(begin="BEGIN IMMEDIATE").begin(),
+        ):
+            yield connection
 
     def compile(self, statement: sa.ClauseElement, *parameters: str) -> str:
         """Give the SQL of a statement whose parameters come as a tuple in this order, for `exec_driver_sql`."""
@@ -102,7 +108,6 @@ class Database:
     # ------------------------------------------------------------------------------------------------ SQLite
 
     def _sqlite(self) -> sa.Engine:
-        self._frozen: tuple[int, int] | None = None
         pool = sa.StaticPool if self.in_memory else sa.QueuePool
         engine = sa.create_engine("sqlite://", creator=self._connect_sqlite, poolclass=pool)
 
@@ -126,9 +131,9 @@ class Database:
     def _connect_readonly(self, path: Path) -> sqlite3.Connection:
         """Open a log that may be in use.
 
-        A log in WAL mode has a file of shared memory beside it while it is in use; who reads it at another time must be
-        able to create that file. Where that is not allowed and nobody has the log open, the file itself is all there is:
-        then it is read as it stands, and `_still_frozen` sees to it that it stood still.
+        A log in WAL mode has a file of shared memory beside it while it is in use; who reads it at another time must
+        be able to create that file. Where that is not allowed and nobody has the log open, the file itself is all
+        there is: then it is read as it stands, and `_still_frozen` sees to it that it stood still.
         """
         if not path.exists():
             raise LogNotFoundError(f"there is no log at {path}; `es-power run` and `es-power demo` create one")
@@ -144,12 +149,10 @@ class Database:
         return connection
 
     def _still_frozen(self) -> None:
-        if self.is_sqlite and self._frozen and self.place.path:
-            if _wal(self.place.path).exists() or _stamp(self.place.path) != self._frozen:
-                self.engine.dispose()
-                raise LogUnavailableError(
-                    f"a service began to write {self.place} in the middle of the question; ask again"
-                )
+        path = self.place.path
+        if path and self._frozen and (_wal(path).exists() or _stamp(path) != self._frozen):
+            self.engine.dispose()
+            raise LogUnavailableError(f"a service began to write {path} in the middle of the question; ask again")
 
     # -------------------------------------------------------------------------------------------- PostgreSQL
 
@@ -158,7 +161,7 @@ class Database:
         engine = sa.create_engine(self.place.url, paramstyle="format", pool_pre_ping=True)
 
         @sa.event.listens_for(engine, "connect")
-        def connect(connection: Any, _record: object) -> None:  # noqa: ANN401
+        def connect(connection: Any, _record: object) -> None:
             connection.execute("SET synchronous_commit = on")
             if self.mode == "read":
                 connection.execute("SET default_transaction_read_only = on")

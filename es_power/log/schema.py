@@ -1,8 +1,8 @@
 """The tables of a log. `migrations` creates and changes them; a test holds the two equal.
 
 Small on purpose: an unchanged sweep of 50 VMs must cost at most 400 bytes in the file, indexes and all. So a record
-names its stream by a number, and its append's key stands on the first record only. There is no foreign key: one function
-writes all of these tables in one transaction, and on PostgreSQL the check would cost more than the insert.
+names its stream by a number, and its append's key stands on the first record only. There is no foreign key: one
+function writes all of these tables in one transaction, and on PostgreSQL the check would cost more than the insert.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -1,8 +1,8 @@
 """The schema of a log: created, checked, and brought up to date.
 
-A service creates its log and upgrades its own SQLite file, after a copy of it; a PostgreSQL log, which others may read, is
-upgraded only when a person says so (`es-power log upgrade`). A reader changes nothing: it reads an older schema on and
-refuses a newer one.
+A service creates its log and upgrades its own SQLite file, after a copy of it; a PostgreSQL log, which others may read,
+is upgraded only when a person says so (`es-power log upgrade`). A reader changes nothing: it reads an older schema on
+and refuses a newer one.
 """
 
 import fcntl
@@ -85,8 +85,8 @@ def _stored(connection: sa.Connection, place: Place) -> int:
         # Every later schema keeps this column, for this message.
         writer = connection.scalar(sa.select(HEAD.c.written_by))
         raise LogSchemaError(
-            f"{place} has schema {stored}, written by es_power {writer}; this is es_power {schema.writer_version()}, which "
-            f"knows schemas up to {schema.CURRENT}: upgrade es_power on this machine to {writer} or later"
+            f"{place} has schema {stored}, written by es_power {writer}; this is es_power {schema.writer_version()}, "
+            f"which knows schemas up to {schema.CURRENT}: upgrade es_power on this machine to {writer} or later"
         )
     return stored
 

@@ -1,8 +1,8 @@
 """The log as the rest of the house sees it: trio on the outside, SQL in worker threads within.
 
-Appends are committed in groups, without a task of their own: whoever finds nobody committing commits for all that wait,
-and then hands the turn to the first of those that came meanwhile. One commit runs at a time; while it runs, the next group
-gathers. That costs a lone append nothing, makes a storm cheap, and leaves no task to be supervised.
+Appends are committed in groups, without a task of their own: whoever finds nobody committing commits for all that
+wait, and then hands the turn to the first of those that came meanwhile. One commit runs at a time; while it runs, the
+next group gathers. That costs a lone append nothing, makes a storm cheap, and leaves no task to be supervised.
 """
 
 from collections import deque
@@ -14,7 +14,6 @@ import trio
 
 from es_power.domain.events import Position, Recorded
 from es_power.domain.ports import Append, Clock
-from es_power.errors import LogError
 from es_power.log.append import Appender, Outcome, Prepared, prepare
 from es_power.log.chain import Chain
 from es_power.log.codec import Codec
@@ -132,8 +131,8 @@ class SqlLog:
     async def read(self, *, after: Position, until: Position | None = None, limit: int = 1000) -> Sequence[Recorded]:
         """Records with after < position <= until, in order; LogRewoundError where `after` lies ahead of the head.
 
-        A record that cannot be decoded ends the answer before it; where it is the first, UnknownEventError: its reader sets
-        it aside and asks on after its position.
+        A record that cannot be decoded ends the answer before it; where it is the first, UnknownEventError: its reader
+        sets it aside and asks on after its position.
         """
         return await self._ask(lambda: self._queries.read(after, until, limit))
 
@@ -142,7 +141,7 @@ class SqlLog:
     ) -> Sequence[RawRecord]:
         """The same as bare fields, for folds that read millions.
 
-        A `chain` that has followed the log up to `after` checks every hash on the way: SealBrokenError names the record.
+        A `chain` that has followed the log up to `after` checks every hash on the way, with SealBrokenError.
         """
         return await self._ask(lambda: self._queries.read_raw(after, until, limit, chain))
 
