@@ -388,19 +388,6 @@ class Withdrawn(CommandEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable(Event):
-    """What a reader gets in place of a record that it cannot decode, so that one bad record never hides the others.
-
-    It is never written; `observed_at` is the record's own `recorded_at`.
-    """
-
-    topic: str
-    reason: str
-    #: The VM it was about, where at least that could be read.
-    instance: InstanceId | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """An event where the log put it."""
 

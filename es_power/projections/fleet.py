@@ -25,7 +25,6 @@ from es_power.domain.events import (
     ServiceStarted,
     SettingsRecorded,
     StateObserved,
-    Unreadable,
 )
 from es_power.domain.host import Host, Vouched
 from es_power.domain.instance import Instance, Owner
@@ -126,8 +125,6 @@ class Fleet:
         """
         self.position = recorded.position
         event = recorded.event
-        if isinstance(event, Unreadable):
-            self.quarantined[recorded.position] = event.reason
         if observed_host(recorded.stream) is None:
             self._apply_elsewhere(recorded)
             return ()
@@ -150,6 +147,11 @@ class Fleet:
             place.order = {instance: index for index, instance in enumerate(event.instances)}
         place.host = host_fold.evolve(place.host, recorded)
         return ()
+
+    def set_aside(self, position: Position, reason: str) -> None:
+        """Pass over a record that cannot be read or applied, so that it does not hide the others."""
+        self.position = position
+        self.quarantined[position] = reason
 
     def _apply_elsewhere(self, recorded: Recorded) -> None:
         event = recorded.event
@@ -191,7 +193,7 @@ class Fleet:
         instances = tuple(place.order)
         if event.inventory != place.host.inventory or 2 * len(instances) != len(event.states):
             place.states = None
-            self.quarantined[recorded.position] = f"inventory {event.inventory} is not the one in force"
+            self.set_aside(recorded.position, f"its inventory, version {event.inventory}, is not the one in force")
             return ()
         changes = [
             self._evolve(

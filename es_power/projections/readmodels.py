@@ -24,6 +24,13 @@ class Step:
     #: The commands that the facts call for, in the order of the facts.
     derived: list[Derived] = field(default_factory=list)
 
+    def add(self, later: "Step") -> None:
+        """Take in a later step; what it says of the same row counts."""
+        self.entries.update(later.entries)
+        self.commands.update(later.commands)
+        self.vouched |= later.vouched
+        self.derived += later.derived
+
 
 class ReadModels:
     """The fleet, its history, its stop commands as recorded, and those that its facts call for."""

@@ -1,0 +1,72 @@
+"""The live end of the read models: fold what the log gains, keep the tables, tell others."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+import trio
+
+from es_power.domain.events import Position, Recorded
+from es_power.domain.ports import EventReader
+from es_power.errors import LogUnavailableError
+from es_power.projections.reader import load, next_batch
+from es_power.projections.readmodels import ReadModels, Step
+from es_power.projections.store import Store
+
+Listener = Callable[[Sequence[Recorded], Step], Awaitable[None]]
+
+
+class Follower:
+    """Owns the read models of a service."""
+
+    def __init__(self, log: EventReader, store: Store, models: ReadModels) -> None:
+        self._log = log
+        self._store: Store | None = store
+        self.models = models
+        #: What was folded and is not in the tables yet; they are at `_saved`.
+        self._unsaved = Step()
+        self._saved = models.fleet.position
+        self._folded = trio.Event()
+
+    @classmethod
+    async def start(cls, log: EventReader, store: Store) -> "Follower":
+        """Make the tables where they are missing, and begin where they end."""
+        await trio.to_thread.run_sync(store.create)
+        return cls(log, store, await load(log, store, resume=True))
+
+    async def caught_up(self) -> None:
+        """Wait until everything that is in the log now is folded."""
+        head = await self._log.head()
+        while self.models.fleet.position < head:
+            await self._folded.wait()
+
+    async def run(self, listener: Listener) -> None:
+        """Fold until cancelled; `listener` is awaited with each batch and what it led to, before the tables have it.
+
+        So whatever follows from a record is in the log before the tables say that the record was dealt with.
+        """
+        while True:
+            batch = await next_batch(self._log, self.models)
+            if not batch:
+                await self._log.wait_beyond(self.models.fleet.position)
+                continue
+            step = self.models.apply(batch)
+            self._unsaved.add(step)
+            await listener(batch, step)
+            await self._save()
+            self._folded.set()
+            self._folded = trio.Event()
+
+    async def _save(self) -> None:
+        store, position = self._store, self.models.fleet.position
+        if store is None:
+            return
+        try:
+            saved = await trio.to_thread.run_sync(lambda: store.save(self.models, self._unsaved, since=self._saved))
+        except LogUnavailableError as error:
+            # The tables can wait: whoever reads them folds the rest of the log on top.
+            structlog.get_logger().warning("the tables cannot be written now", error=str(error))
+            return
+        if not saved:
+            structlog.get_logger().info("another service keeps the tables of this log")
+            self._store = None
+        self._saved, self._unsaved = Position(position), Step()

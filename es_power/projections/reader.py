@@ -1,0 +1,68 @@
+"""Read models of a log at a position: what its tables say, and the rest of the log on top."""
+
+from collections.abc import AsyncIterator, Callable
+
+import trio
+
+from es_power.domain.events import InventoryRecorded, Position, Recorded
+from es_power.domain.ports import EventReader
+from es_power.errors import UnknownEventError
+from es_power.projections.readmodels import ReadModels, Step
+from es_power.projections.store import Store
+
+BATCH = 1000
+"""Records folded between two checkpoints of trio, and between two commits of the tables."""
+
+
+async def read_models(
+    log: EventReader,
+    store: Store | None = None,
+    *,
+    until: Position | None = None,
+    progress: Callable[[Position], None] = lambda _: None,
+) -> tuple[ReadModels, Step]:
+    """Fold the log up to `until` (or its head), from the tables where they are not beyond it, else from its start.
+
+    The step holds the history entries and command rows that the tables do not have yet.
+    """
+    models = ReadModels()
+    if store is not None:
+        loaded = await load(log, store)
+        if until is None or loaded.fleet.position <= until:
+            models = loaded
+    rest = Step()
+    async for batch in batches(log, models, until=until):
+        rest.add(models.apply(batch))
+        progress(models.fleet.position)
+    return models, rest
+
+
+async def load(log: EventReader, store: Store, *, resume: bool = False) -> ReadModels:
+    """Read the models as of the tables' checkpoint."""
+    models = await trio.to_thread.run_sync(lambda: store.load(resume=resume))
+    for stream, place in models.fleet.places.items():
+        # A sweep names its inventory by version, so the one in force is read where it stands.
+        inventory = place.host.inventory
+        if inventory:
+            records = await log.read_stream(stream, after=inventory - 1, limit=1)
+            event = records[0].event
+            assert isinstance(event, InventoryRecorded)
+            place.order = {instance: index for index, instance in enumerate(event.instances)}
+    return models
+
+
+async def next_batch(log: EventReader, models: ReadModels, *, until: Position | None = None) -> list[Recorded]:
+    """Read what follows on the models' position; a record that cannot be read is set aside, and the next one read."""
+    while True:
+        try:
+            return list(await log.read(after=models.fleet.position, until=until, limit=BATCH))
+        except UnknownEventError as error:
+            models.fleet.set_aside(Position(error.position or models.fleet.position + 1), str(error))
+
+
+async def batches(
+    log: EventReader, models: ReadModels, *, until: Position | None = None
+) -> AsyncIterator[list[Recorded]]:
+    """Read what follows on the models' position until there is no more; the caller applies each batch."""
+    while batch := await next_batch(log, models, until=until):
+        yield batch

@@ -1,0 +1,219 @@
+"""The composition root: what runs, with what, in whose nursery. No globals, and nothing starts at import.
+
+Each host has an observer (facts in) and a process manager (decisions in); one follower folds the log for all of them,
+keeps the tables, and hands the process managers what the facts lead to.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import structlog
+import trio
+
+from es_power.dispatch.process_manager import ProcessManager
+from es_power.domain.events import RecordCleared, RecordDeclared, Recorded, Trigger
+from es_power.domain.policy import get_policy
+from es_power.domain.streams import observed_host, observer
+from es_power.errors import HypervisorError
+from es_power.ingest.clock import now
+from es_power.ingest.hypervisor import Connection, Hypervisor
+from es_power.ingest.observer import Observer, Observing
+from es_power.ingest.roster import Roster
+from es_power.log import SqlLog
+from es_power.log.lease import lease
+from es_power.projections.fleet import Place
+from es_power.projections.follower import Follower
+from es_power.projections.readmodels import ReadModels, Step
+from es_power.projections.stop_commands import Derived
+from es_power.projections.store import Store
+from es_power.settings import Settings
+
+
+def holder() -> str:
+    """Say who this service is, for people: host name and process."""
+    return f"{socket.gethostname()}, process {os.getpid()}"
+
+
+def package_version() -> str:
+    """The version of es_power that runs."""
+    try:
+        return version("es-power")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+class Service:
+    """Observes hosts into a log, derives what follows, and keeps the read models."""
+
+    def __init__(
+        self,
+        log: SqlLog,
+        settings: Settings,
+        follower: Follower,
+        *,
+        listen: Callable[[Sequence[Recorded]], None] = lambda _: None,
+    ) -> None:
+        self._log = log
+        self._settings = settings
+        self._follower = follower
+        self._listen = listen
+        self._policy = get_policy(settings.policy.name)
+        #: By stream: who sees the host, and who appends what its facts lead to.
+        self.observers: dict[str, Observer] = {}
+        self._managers: dict[str, ProcessManager] = {}
+        #: Derived from what was in the log when this service started: perhaps the last one did not come to append it.
+        self._owed: list[Derived] = []
+        self._starting = True
+
+    @property
+    def models(self) -> ReadModels:
+        """The read models of everything that was folded so far."""
+        return self._follower.models
+
+    async def run(
+        self,
+        hosts: Sequence[tuple[str | None, Hypervisor]],
+        *,
+        task_status: trio.TaskStatus["Service"] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Observe until cancelled; `hosts` are pairs of a name (None: the one libvirt gives) and its hypervisor.
+
+        Started once every host that answers has been swept. A host that does not answer is tried again for ever, unless
+        none does: then the first one's HypervisorError is raised. LeaseHeldError where another service observes one of
+        the hosts into this log; TakenOverError where another took one over.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follower.run, self._folded)
+            await self._follower.caught_up()
+            self._starting = False
+            reached, unreached = 0, []
+            for name, hypervisor in hosts:
+                try:
+                    connection = await hypervisor.open()
+                except HypervisorError as error:
+                    unreached.append((name, hypervisor, error))
+                else:
+                    await nursery.start(self._observe, name, hypervisor, connection)
+                    reached += 1
+            if not reached:
+                raise unreached[0][2]
+            for name, hypervisor, failure in unreached:
+                structlog.get_logger().warning("host not reached yet", uri=hypervisor.uri, error=str(failure))
+                nursery.start_soon(self._observe_later, name, hypervisor)
+            for each in list(self.observers.values()):
+                await each.seeing.wait()
+            task_status.started(self)
+
+    async def _observe_later(self, name: str | None, hypervisor: Hypervisor) -> None:
+        wait = 1.0
+        while True:
+            await trio.sleep(wait)
+            wait = min(2 * wait, self._settings.connection.backoff_max)
+            try:
+                connection = await hypervisor.open()
+            except HypervisorError:
+                continue
+            await self._observe(name, hypervisor, connection)
+
+    async def _observe(
+        self,
+        name: str | None,
+        hypervisor: Hypervisor,
+        connection: Connection,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Observe one host until cancelled, with its process manager beside it."""
+        stream = observer(name or connection.hostname, hypervisor.driver)
+        how = self._how()
+        async with (
+            trio.open_nursery() as renewal,
+            lease(self._log, stream, how.holder, nursery=renewal, duration=self._settings.lease.duration),
+        ):
+            manager = ProcessManager(self._log, stream, policy=self._policy, clock=now)
+            await manager.begin()
+            await manager.append(self._owed, self._follower.models.fleet.position)
+            self._managers[stream] = manager
+            roster = await self._roster(stream)
+            self.observers[stream] = Observer(
+                self._log,
+                hypervisor,
+                name=stream,
+                roster=roster,
+                how=how,
+                records=lambda: self._records_of(stream),
+            )
+            task_status.started()
+            await self.observers[stream].run(connection)
+
+    def _how(self) -> Observing:
+        settings = self._settings
+        return Observing(
+            spacing=settings.sweep.spacing,
+            jitter=settings.sweep.jitter,
+            policy=self._policy.name,
+            policy_version=self._policy.version,
+            mode=settings.policy.mode,
+            holder=holder(),
+            version=package_version(),
+            backoff_max=settings.connection.backoff_max,
+            capacity=settings.bridge.capacity,
+        )
+
+    async def _roster(self, stream: str) -> Roster:
+        """What the stream's observer has to remember, out of the fold over it."""
+        await self._follower.caught_up()
+        place = self._follower.models.fleet.places.get(stream, Place())
+        present = {instance: known for instance, known in place.instances.items() if not known.gone}
+        labels = await self._log.labels([known.name.id for known in present.values() if known.name])
+        return Roster(
+            version=place.version,
+            epoch=place.host.epoch,
+            recorded_at=place.recorded_at if place.version else None,
+            stopped=not place.host.running,
+            blind_since=place.host.blind_since,
+            names={
+                instance: labels.get(known.name.id, "") if known.name else "" for instance, known in present.items()
+            },
+            inventory=tuple(place.order),
+            inventory_version=place.host.inventory,
+        )
+
+    def _records_of(self, stream: str) -> int | None:
+        """How many instances somebody vouches for on this host; None where nobody vouches for any."""
+        fleet = self._follower.models.fleet
+        host = observed_host(stream)
+        count = sum(
+            said.host == host if said.host else stream in fleet.seen_on.get(instance, ())
+            for instance, said in fleet.vouched.items()
+        )
+        return count or None
+
+    async def _folded(self, batch: Sequence[Recorded], step: Step) -> None:
+        """Append what a batch led to, and have those VMs looked at that somebody has said something about."""
+        position = batch[-1].position
+        if self._starting:
+            self._owed += step.derived
+        for manager in self._managers.values():
+            await manager.append(step.derived, position)
+        for recorded in batch:
+            if isinstance(recorded.event, RecordDeclared | RecordCleared):
+                for stream in self._follower.models.fleet.seen_on.get(recorded.event.instance, ()):
+                    if stream in self.observers:
+                        self.observers[stream].look_at(recorded.event.instance, Trigger.RECORD)
+        self._listen(batch)
+
+
+async def serve(
+    log: SqlLog,
+    hosts: Sequence[tuple[str | None, Hypervisor]],
+    settings: Settings,
+    *,
+    listen: Callable[[Sequence[Recorded]], None] = lambda _: None,
+    task_status: trio.TaskStatus[Service] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a service on a log that is open for writing; see `Service.run`."""
+    follower = await Follower.start(log, Store(log.database))
+    await Service(log, settings, follower, listen=listen).run(hosts, task_status=task_status)
