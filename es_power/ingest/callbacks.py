@@ -1,10 +1,13 @@
-"""What libvirt's thread runs for each event: copy numbers and the time, number the event, hand it over.
+"""What libvirt's thread runs for each event: copy numbers and the time, number the event, no more.
 
-No question goes to libvirt from here (it would wait for the thread that it runs on), nothing is logged, nothing waits.
+No question goes to libvirt from here (the answer would come over the thread that waits for it), nothing is logged,
+nothing waits. Not even trio is woken: that writes to a socket, which lets go of the interpreter, and the thread that it
+woke takes it; the 99th percentile of a callback that did so was 300 to 800 us. So a callback puts what it copied aside,
+and libvirt's loop calls `hand_over` when the callbacks are done, on the same thread: 5 to 20 us, and no lock is needed.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypedDict
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from es_power.domain.events import (
@@ -34,25 +37,37 @@ class LocalDomain(Protocol):
         """Its UUID."""
 
 
-class _Origin(TypedDict):
+class _Copied(NamedTuple):
+    kind: type[HypervisorEvent]
     observed_at: Timestamp
-    instance: InstanceId
-    connection: int
+    instance: bytes
+    name: str
     number: int
+    details: dict[str, int | str]
 
 
 class EventCallbacks:
-    """The callbacks of one connection, one for each kind of event; one thread calls them all."""
+    """The callbacks of one connection, one for each kind of event; one thread calls them all, and `hand_over`."""
 
-    def __init__(self, *, connection: int, announce: Callable[[Announcement], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        connection: int,
+        announce: Callable[[Announcement], None],
+        clock: Clock,
+        call_soon: Callable[[Callable[[], None]], None],
+    ) -> None:
+        """`call_soon` has libvirt's loop call a function in its next round."""
         self._connection = connection
         self._announce = announce
         self._clock = clock
+        self._call_soon = call_soon
+        self._copied: list[_Copied] = []
         #: The number of the latest event; any thread may read it.
         self.highest_number = 0
 
     def by_event_id(self) -> Mapping[int, Callable[..., None]]:
-        """Which callback serves which virDomainEventID; each takes the arguments libvirt-python gives that kind."""
+        """Which callback serves which virDomainEventID; each is last given the id."""
         return {
             EVENT_IDS["LIFECYCLE"]: self._lifecycle,
             EVENT_IDS["REBOOT"]: self._reboot,
@@ -65,37 +80,49 @@ class EventCallbacks:
             EVENT_IDS["MEMORY_FAILURE"]: self._memory_failure,
         }
 
-    def _origin(self, vm: LocalDomain) -> _Origin:
-        self.highest_number += 1
-        return {
-            "observed_at": self._clock(),
-            "instance": InstanceId(UUID(bytes=vm.UUID())),
-            "connection": self._connection,
-            "number": self.highest_number,
-        }
+    def hand_over(self) -> None:
+        """Announce what the callbacks put aside, in their order."""
+        copied, self._copied = self._copied, []
+        for kind, observed_at, instance, name, number, details in copied:
+            event: Any = kind  # each kind has the fields that its callback names
+            self._announce(
+                Announcement(
+                    event(
+                        observed_at=observed_at,
+                        instance=InstanceId(UUID(bytes=instance)),
+                        connection=self._connection,
+                        number=number,
+                        **details,
+                    ),
+                    name,
+                )
+            )
 
-    def _hand_over(self, event: HypervisorEvent, vm: LocalDomain) -> None:
-        self._announce(Announcement(event, vm.name()))
+    def _put_aside(self, kind: type[HypervisorEvent], vm: LocalDomain, **details: int | str) -> None:
+        self.highest_number += 1
+        self._copied.append(_Copied(kind, self._clock(), vm.UUID(), vm.name(), self.highest_number, details))
+        if len(self._copied) == 1:
+            self._call_soon(self.hand_over)
 
     def _lifecycle(self, _: object, vm: LocalDomain, event: int, detail: int, __: object) -> None:
-        self._hand_over(LifecycleEvent(**self._origin(vm), event=event, detail=detail), vm)
+        self._put_aside(LifecycleEvent, vm, event=event, detail=detail)
 
     def _reboot(self, _: object, vm: LocalDomain, __: object) -> None:
-        self._hand_over(RebootReported(**self._origin(vm)), vm)
+        self._put_aside(RebootReported, vm)
 
     def _control_error(self, _: object, vm: LocalDomain, __: object) -> None:
-        self._hand_over(ControlErrorReported(**self._origin(vm)), vm)
+        self._put_aside(ControlErrorReported, vm)
 
     def _watchdog(self, _: object, vm: LocalDomain, action: int, __: object) -> None:
-        self._hand_over(WatchdogReported(**self._origin(vm), action=action), vm)
+        self._put_aside(WatchdogReported, vm, action=action)
 
     def _io_error(
         self, _: object, vm: LocalDomain, _path: str, _disk: str, action: int, reason: str, __: object
     ) -> None:
-        self._hand_over(IOErrorReported(**self._origin(vm), action=action, reason=reason or ""), vm)
+        self._put_aside(IOErrorReported, vm, action=action, reason=reason or "")
 
     def _power_management(self, _: object, vm: LocalDomain, reason: int, event_id: int) -> None:
-        self._hand_over(PowerManagementReported(**self._origin(vm), event_id=event_id, reason=reason), vm)
+        self._put_aside(PowerManagementReported, vm, event_id=event_id, reason=reason)
 
     def _memory_failure(self, _: object, vm: LocalDomain, recipient: int, action: int, flags: int, __: object) -> None:
-        self._hand_over(MemoryFailureReported(**self._origin(vm), recipient=recipient, action=action, flags=flags), vm)
+        self._put_aside(MemoryFailureReported, vm, recipient=recipient, action=action, flags=flags)

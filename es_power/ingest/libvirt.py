@@ -2,7 +2,7 @@
 
 Rules of this file:
 1. libvirt's calls block, so each runs in a worker thread with a deadline. A call that outlives it is left behind in its
-   thread; the keepalive of its connection ends it there, and until then it holds one of the connection's few workers.
+   thread; the keepalive of its connection ends it there, and until then the connection's other calls wait.
 2. No libvirt object leaves the worker that got it: freeing the last one of a connection talks to the daemon, and that
    must not happen on trio's thread. What comes back is plain data.
 3. A connection is closed by the last thread that uses it, never under a call that still runs: that would free memory
@@ -49,8 +49,8 @@ _PARTS: Final = tuple(
 _PATIENCE: Final = 2.0
 """Seconds that closing may take; it is one round trip where anybody answers."""
 
-_AT_ONCE: Final = 4
-"""Calls of one connection at a time: libvirtd serves five of a client (max_client_requests), keepalive needs room."""
+_AT_ONCE, _NEVER = 0, -1
+"""Times of libvirt's timers, otherwise milliseconds."""
 
 
 # ------------------------------------------------------------------------------------------------ the event loop
@@ -97,7 +97,7 @@ async def event_loop() -> AsyncIterator[None]:
             finally:
                 stopping.set()
                 # It waits in poll() without an end: a timer that is due at once makes it look again.
-                libvirt.virEventAddTimeout(0, _forget_timer, None)
+                libvirt.virEventAddTimeout(_AT_ONCE, _forget_timer, None)
     finally:
         running.release()
 
@@ -182,7 +182,9 @@ class LibvirtConnection:
         self._lost = lost
         self._deadline = deadline
         self._clock = clock
-        self._limiter = trio.CapacityLimiter(_AT_ONCE)
+        # libvirt 9.0 crashes the process where a keepalive runs out under two calls of one connection, and tells nobody
+        # that the connection is lost; under one call it ends well.
+        self._one_at_a_time = trio.CapacityLimiter(1)
         self._callbacks: EventCallbacks | None = None
         self._is_open = True
 
@@ -193,8 +195,10 @@ class LibvirtConnection:
 
     async def subscribe(self, *, connection: int, announce: Callable[[Announcement], None]) -> None:
         """Have every event that bears on power announced; kinds that the driver does not know are left out."""
-        self._callbacks = EventCallbacks(connection=connection, announce=announce, clock=self._clock)
-        await self._ask("register for its events", _register, self._handle, self._callbacks)
+        self._callbacks = callbacks = EventCallbacks(
+            connection=connection, announce=announce, clock=self._clock, call_soon=self._handle.call_soon
+        )
+        await self._ask("register for its events", _register, self._handle, callbacks)
 
     async def get_info(self, instance: InstanceId) -> Info | None:
         """Ask for one VM; None where libvirt does not know the UUID."""
@@ -248,7 +252,7 @@ class LibvirtConnection:
             with self._handle.used(asked) as raw:
                 return function(raw, *args)
 
-        return await _within(self._deadline, self._uri, asked, self._limiter, answer)
+        return await _within(self._deadline, self._uri, asked, self._one_at_a_time, answer)
 
 
 async def _within(
@@ -273,6 +277,8 @@ class _Handle:
         self._lock = threading.Lock()
         #: What to take back before it is closed, for each registered callback holds a reference to the connection.
         self.callback_ids: list[int] = []
+        self._next_round = _NextRound()
+        self.call_soon = self._next_round.call
 
     @contextmanager
     def used(self, asked: str) -> Iterator[Any]:
@@ -296,6 +302,7 @@ class _Handle:
             self._users -= 1
             if self._users:
                 return
+        self._next_round.remove()
         for callback_id in self.callback_ids:
             with suppress(libvirt.libvirtError):  # a lost connection cannot be told
                 self._raw.domainEventDeregisterAny(callback_id)
@@ -303,6 +310,28 @@ class _Handle:
             self._raw.unregisterCloseCallback()
         with suppress(libvirt.libvirtError):
             self._raw.close()
+
+
+class _NextRound:
+    """A timer of libvirt's loop that calls a function once when it is asked to; asked by the loop's own thread."""
+
+    def __init__(self) -> None:
+        self._function: Callable[[], None] | None = None
+        self._timer: int = libvirt.virEventAddTimeout(_NEVER, self._fire, None)
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have `function` called in the loop's next round."""
+        self._function = function
+        libvirt.virEventUpdateTimeout(self._timer, _AT_ONCE)
+
+    def _fire(self, _timer: int, _: object) -> None:
+        libvirt.virEventUpdateTimeout(self._timer, _NEVER)
+        if self._function is not None:
+            self._function()
+
+    def remove(self) -> None:
+        """Give the timer back."""
+        libvirt.virEventRemoveTimeout(self._timer)
 
 
 class _Lost:
