@@ -129,21 +129,19 @@ class Appender:
     def commit(self, group: Sequence[Prepared]) -> Sequence[Outcome]:
         """Store a group in one transaction and give each append's outcome; LogError where the database refused all.
 
-        Where the connection broke, nobody knows what became of the transaction; and a key that is there already
-        means that the append was stored before. Both are settled in the same way: a second transaction that asks for
-        every key first. Since it holds the lock, the first one is over by then, whatever its end.
+        Where the connection broke, nobody knows what became of the transaction. Then it is run again: since it takes
+        the lock, the first one is over by then, whatever its end, and what that stored is known by its keys.
         """
         try:
-            return self._transaction(group, ask_first=False)
+            return self._transaction(group, again=False)
         except LogError as error:
-            broken = error.__cause__
-            if not isinstance(broken, sa.exc.IntegrityError) and not getattr(broken, "connection_invalidated", False):
+            if not getattr(error.__cause__, "connection_invalidated", False):
                 raise
-        return self._transaction(group, ask_first=True)
+        return self._transaction(group, again=True)
 
-    def _transaction(self, group: Sequence[Prepared], *, ask_first: bool) -> Sequence[Outcome]:
+    def _transaction(self, group: Sequence[Prepared], *, again: bool) -> Sequence[Outcome]:
         with self._database.write() as connection:
-            transaction = _Transaction(connection, self._sql, self._clock(), ask_first=ask_first)
+            transaction = _Transaction(connection, self._sql, self._clock(), again=again)
             outcomes = [transaction.add(append) for append in group]
             transaction.flush()
         return outcomes
@@ -165,11 +163,11 @@ class _Tip:
 class _Transaction:
     """What one group does to the log: first found out in memory, append by append, then written at once."""
 
-    def __init__(self, connection: sa.Connection, sql: Statements, now: int, *, ask_first: bool) -> None:
+    def __init__(self, connection: sa.Connection, sql: Statements, now: int, *, again: bool) -> None:
         self._run = connection.exec_driver_sql
         self._sql = sql
         self._now = now
-        self._ask_first = ask_first
+        self._again = again
         self._head = int(self._run(sql.lock).scalar_one())
         self._last_no: int | None = None
         self._tips: dict[bytes, tuple[str, _Tip]] = {}
@@ -180,12 +178,9 @@ class _Transaction:
 
     def add(self, append: Prepared) -> Outcome:
         """Take one append in, or give the reason why it cannot be."""
-        if append.key in self._keys:
-            return self._keys[append.key]
-        if self._ask_first and (landed := self._landed(append)) is not None:
-            return landed
         if (conflict := self._conflict(append)) is not None:
-            return conflict
+            landed = self._landed(append)
+            return conflict if landed is None else landed
         first = Position(self._head + 1)
         key: bytes | None = append.key
         for write in append.writes:
@@ -220,11 +215,18 @@ class _Transaction:
             self._run(self._sql.track, list(self._tracked.items()))
 
     def _landed(self, append: Prepared) -> Position | None:
-        """Where an append is that was stored before; one without records is known by its tracking."""
+        """Where an append is that was stored before: its key tells, which stands on its first record.
+
+        One without records has no key in the log. It is taken for stored where its tracking is, but only in a second
+        attempt: in the first, that is the work of another process manager.
+        """
+        if append.key in self._keys:
+            return self._keys[append.key]
         landed = self._run(self._sql.find, (append.key,)).scalar()
         if landed is not None:
             return Position(landed)
-        if append.tracking and not append.size and self._reached(append.tracking.name) == append.tracking.position:
+        tracking = append.tracking
+        if self._again and tracking and not append.size and self._reached(tracking.name) == tracking.position:
             return Position(self._head)
         return None
 
