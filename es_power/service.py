@@ -55,7 +55,8 @@ class Service:
         *,
         listen: Callable[[Sequence[Recorded]], None] = lambda _: None,
     ) -> None:
-        self._log = log
+        #: The log it writes.
+        self.log = log
         self._settings = settings
         self._follower = follower
         self._listen = listen
@@ -130,15 +131,15 @@ class Service:
         how = self._how()
         async with (
             trio.open_nursery() as renewal,
-            lease(self._log, stream, how.holder, nursery=renewal, duration=self._settings.lease.duration),
+            lease(self.log, stream, how.holder, nursery=renewal, duration=self._settings.lease.duration),
         ):
-            manager = ProcessManager(self._log, stream, policy=self._policy, clock=now)
+            manager = ProcessManager(self.log, stream, policy=self._policy, clock=now)
             await manager.begin()
             await manager.append(self._owed, self._follower.models.fleet.position)
             self._managers[stream] = manager
             roster = await self._roster(stream)
             self.observers[stream] = Observer(
-                self._log,
+                self.log,
                 hypervisor,
                 name=stream,
                 roster=roster,
@@ -167,7 +168,7 @@ class Service:
         await self._follower.caught_up()
         place = self._follower.models.fleet.places.get(stream, Place())
         present = {instance: known for instance, known in place.instances.items() if not known.gone}
-        labels = await self._log.labels([known.name.id for known in present.values() if known.name])
+        labels = await self.log.labels([known.name.id for known in present.values() if known.name])
         return Roster(
             version=place.version,
             epoch=place.host.epoch,

@@ -1,8 +1,9 @@
 """`es-power run`: the service."""
 
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import trio
 import typer
 
 from es_power import telemetry
+from es_power.domain.events import Recorded
 from es_power.ingest.hypervisor import Hypervisor
 from es_power.ingest.libvirt import LibvirtHypervisor, event_loop
 from es_power.log import open_log
@@ -24,6 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
+    *,
     uri: Annotated[list[str] | None, typer.Option(help="Observe this libvirt URI; may be repeated.")] = None,
     log: Annotated[str | None, typer.Option(help="The log: a path, or a postgresql:// URL.")] = None,
     config: Annotated[Path | None, typer.Option(help="Read this settings file instead of the usual ones.")] = None,
@@ -65,11 +68,16 @@ def libvirt_hypervisor(uri: str, settings: Settings) -> LibvirtHypervisor:
 
 
 @asynccontextmanager
-async def observing(settings: Settings, hosts: Sequence[tuple[str | None, Hypervisor]]) -> AsyncIterator[Service]:
-    """Run a service inside the block, its log and libvirt's event loop with it."""
+async def observing(
+    settings: Settings,
+    hosts: Sequence[tuple[str | None, Hypervisor]],
+    *,
+    listen: Callable[[Sequence[Recorded]], None] = lambda _: None,
+) -> AsyncIterator[Service]:
+    """Run a service inside the block, its log and libvirt's event loop with it; see `service.serve`."""
     async with AsyncExitStack() as parts:
         log = await parts.enter_async_context(open_log(settings.log.path, mode="write"))
         await parts.enter_async_context(event_loop())
         async with trio.open_nursery() as nursery:
-            yield await nursery.start(serve, log, hosts, settings)
+            yield await nursery.start(partial(serve, log, hosts, settings, listen=listen))
             nursery.cancel_scope.cancel()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import libvirt
 import trio
@@ -46,8 +47,6 @@ class Guests:
         return list(self._names)
 
     def _boot(self) -> Mapping[str, InstanceId]:
-        from uuid import UUID  # noqa: PLC0415
-
         self._connection = libvirt.open(URI)
         found: dict[str, InstanceId] = {}
         for name in self._names:

@@ -57,5 +57,5 @@ class Story:
     async def _chaos(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
             while True:
-                await self._guests.act(*choose(self._dice, self._guests.names))
-                await trio.sleep(min(CHAOS_EVERY, seconds / 4))
+                if await self._guests.act(*choose(self._dice, self._guests.names)):
+                    await trio.sleep(min(CHAOS_EVERY, seconds / 4))
