@@ -1,0 +1,180 @@
+"""`es-power doctor`: what keeps a service from seeing and storing what happens, each with its mend."""
+
+import socket
+import sys
+from collections.abc import AsyncIterator
+from configparser import ConfigParser, Error as ConfigError
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import trio
+import typer
+
+from es_power.cli.run import libvirt_hypervisor
+from es_power.errors import EsPowerError, HypervisorError, LogError
+from es_power.ingest.clock import clock_synchronised
+from es_power.ingest.libvirt import event_loop
+from es_power.log.database import Database, parse_place
+from es_power.log.upgrade import check_schema
+from es_power.output import Column, Format, write
+from es_power.settings import Host, Settings, load
+
+NOVA_CONF: Final = Path("/etc/nova/nova.conf")
+
+_COLUMNS: Final = (
+    Column("check"),
+    Column("result", styles={"ok": "green", "finding": "yellow", "failed": "red"}),
+    Column("found", limit=None),
+    Column("mend", limit=None),
+)
+
+
+class Result(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    #: Something a person should know or mend; the service runs.
+    FINDING = "finding"
+    #: The service would not run, or would see nothing.
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question, its answer, and what to do about it."""
+
+    check: str
+    result: Result
+    found: str
+    mend: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(rich_help_panel="Run")(doctor)
+
+
+def doctor(
+    *,
+    uri: Annotated[list[str] | None, typer.Option(help="Examine this libvirt URI; may be repeated.")] = None,
+    log: Annotated[str | None, typer.Option(help="The log: a path, or a postgresql:// URL.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Read this settings file instead of the usual ones.")] = None,
+    output: Annotated[Format, typer.Option("--output", "-o", help="How to print it.")] = Format.TABLE,
+) -> None:
+    """Examine what `run` needs; exits 4 where something is to be mended, 5 where a host cannot be reached."""
+    settings = load(config, {"observe.uri": uri, "log.path": log})
+    checks = trio.run(_examine, settings)
+    rows = [{name: str(getattr(check, name)) for name in Check.__slots__} for check in checks]
+    write(rows, _COLUMNS, output, sys.stdout)
+    unreachable = any(check.result is Result.FAILED and check.check.startswith("libvirt") for check in checks)
+    healthy = all(check.result is Result.OK for check in checks)
+    raise typer.Exit(0 if healthy else 5 if unreachable else 4)
+
+
+async def _examine(settings: Settings) -> list[Check]:
+    checks: list[Check] = []
+    async with event_loop():
+        for host in settings.hosts:
+            checks += [check async for check in _host(host, settings)]
+    checks.append(await trio.to_thread.run_sync(_log, settings.log.path))
+    checks.append(_clock())
+    return checks
+
+
+async def _host(host: Host, settings: Settings) -> AsyncIterator[Check]:
+    try:
+        connection = await libvirt_hypervisor(host.uri, settings).open()
+    except HypervisorError as error:
+        yield _failed(f"libvirt {host.uri}", error)
+        return
+    try:
+        found = await connection.list_states()
+        yield Check(f"libvirt {host.uri}", Result.OK, f"{connection.hostname} answers, read-only, {len(found)} VMs")
+        await connection.subscribe(connection=0, announce=lambda _: None)
+        yield Check(
+            f"events {host.uri}", Result.OK, "libvirt took the registration; none can be caused by who may only read"
+        )
+    except HypervisorError as error:
+        yield _failed(f"events {host.uri}", error)
+    finally:
+        await connection.aclose()
+    yield _host_name(host, connection.hostname)
+
+
+def _failed(check: str, error: EsPowerError) -> Check:
+    """Our errors say what is wrong and, behind a semicolon, what to do."""
+    found, _, mend = str(error).rpartition("; ")
+    return Check(check, Result.FAILED, found or mend, mend if found else "")
+
+
+def _host_name(host: Host, hostname: str) -> Check:
+    """Compare the name that facts will bear with the one that Nova uses ([DEFAULT] host, else the host's own)."""
+    nova, source = _nova_host()
+    name = host.name or hostname
+    if name == nova:
+        return Check("host name", Result.OK, f"{name}, as {source} has it")
+    return Check(
+        "host name",
+        Result.FINDING,
+        f"facts will say {name}, and {source} says {nova}",
+        f'if Nova runs here, write [[host]] with name = "{nova}" and uri = "{host.uri}" into the settings',
+    )
+
+
+def _nova_host() -> tuple[str, str]:
+    config = ConfigParser(strict=False, interpolation=None)
+    try:
+        config.read(NOVA_CONF)
+    except (ConfigError, UnicodeDecodeError):
+        return socket.gethostname(), "this machine"
+    if config.has_option("DEFAULT", "host"):
+        return config.get("DEFAULT", "host"), str(NOVA_CONF)
+    return socket.gethostname(), "this machine"
+
+
+def _log(path: str) -> Check:
+    place = parse_place(path)
+    if place.path and not place.path.exists():
+        return _new_log(place.path)
+    try:
+        database = Database(place, mode="write")
+        try:
+            check_schema(database)
+            with database.write():
+                pass
+        finally:
+            database.close()
+    except LogError as error:
+        return _failed("log", error)
+    return Check("log", Result.OK, f"{place} can be written")
+
+
+def _new_log(path: Path) -> Check:
+    """Judge the place where a log would be created."""
+    folder = next(parent for parent in path.parents if parent.exists())
+    try:
+        # The only question whose answer holds: permissions, a read-only mount and a full disk all say no here.
+        probe = folder / f".es-power-doctor-{socket.gethostname()}"
+        probe.write_bytes(b"?")
+        probe.unlink()
+    except OSError as refused:
+        mend = f"make {folder} writable for this user, or name another place by --log"
+        return Check("log", Result.FAILED, f"{path} cannot be created: {refused.strerror}", mend)
+    return Check("log", Result.OK, f"{path} is not there yet; `es-power run` will create it")
+
+
+def _clock() -> Check:
+    match clock_synchronised():
+        case True:
+            return Check("clock", Result.OK, "the kernel calls it synchronised")
+        case False:
+            return Check(
+                "clock",
+                Result.FINDING,
+                "the kernel says that nothing synchronises it; times in the log may be wrong, their order is not",
+                "start chrony or systemd-timesyncd",
+            )
+        case None:
+            return Check("clock", Result.FINDING, "whether it is synchronised cannot be asked here", "")
