@@ -1,0 +1,257 @@
+"""Rows to print: a table for people; JSON, JSON lines, YAML and CSV for machines.
+
+Rules of this file:
+1. What a machine reads is complete: every key of a row (CSV: every column), times in RFC 3339 UTC, no colour, no cut.
+2. What a person reads is short: local time with its zone in the header, long names cut, a dash where there is nothing.
+3. A VM's name is whatever its owner chose. What is not printable in it (control characters, marks that turn the
+   direction of text, line ends) is escaped, except in CSV, which knows no escapes; there it is never a formula. Rich's
+   markup in it means nothing.
+
+A row is a mapping, nested where the thing is. Times are Timestamps, and a column says which: a key that a time column
+bears is a time at any depth.
+"""
+
+import csv
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from enum import StrEnum
+from typing import Final, TextIO
+from uuid import UUID
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from es_power.domain.time import Timestamp, moment, rfc3339
+
+__all__ = ["NAME_LIMIT", "Column", "Format", "Row", "write"]
+
+NAME_LIMIT: Final = 64
+"""Characters of a text that a table shows, the ellipsis among them."""
+
+Row = Mapping[str, object]
+Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
+
+
+class Format(StrEnum):
+    """What ``-o`` takes."""
+
+    TABLE = "table"
+    #: One array.
+    JSON = "json"
+    #: One sequence of mappings.
+    YAML = "yaml"
+    #: With a header line.
+    CSV = "csv"
+    #: One object a line.
+    JSONL = "jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One key of the rows: whether it holds times, and how a table shows it."""
+
+    name: str
+    #: Whether its numbers are Timestamps.
+    time: bool = False
+    #: False: only CSV has it; a table would grow too wide.
+    in_table: bool = True
+    #: Characters that a table shows; None for sentences, which are never cut.
+    limit: int | None = NAME_LIMIT
+    #: Colours of values, by value (rich's style names).
+    styles: Mapping[str, str] = field(default_factory=dict)
+
+
+def write(
+    rows: Iterable[Row],
+    columns: Sequence[Column],
+    fmt: Format,
+    out: TextIO,
+    *,
+    zone: tzinfo | None = None,
+    header: bool = True,
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Write rows to a stream.
+
+    `zone` is that of the table's times; None is this machine's. Without `header`, tables and CSV go on where an earlier
+    call ended. Raises TypeError for a value that has no plain form.
+    """
+    if fmt is Format.TABLE:
+        shown = [column for column in columns if column.in_table]
+        _write_table(list(rows), shown, out, zone, environ, header=header)
+        return
+    times = {column.name for column in columns if column.time}
+    plain = ({key: _plain(value, times, key) for key, value in row.items()} for row in rows)
+    match fmt:
+        case Format.JSON:
+            out.write(_json(list(plain), indent=2) + "\n")
+        case Format.JSONL:
+            out.writelines(_json(row) + "\n" for row in plain)
+        case Format.YAML:
+            out.write("".join(map(_yaml, plain)) or "[]\n")
+        case Format.CSV:
+            # Quotes around every text: without them a carriage return in one would end the line (before Python 3.13).
+            lines = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+            names = [column.name for column in columns]
+            lines.writerows([names] if header else [])
+            lines.writerows([_csv(row.get(name)) for name in names] for row in plain)
+
+
+# ------------------------------------------------------------------------------------------------- for machines
+
+
+def _plain(value: object, times: Collection[str], key: str) -> Plain:
+    """Bring a value into JSON's kinds."""
+    match value:
+        case None | bool() | float():
+            return value
+        case int():
+            return rfc3339(Timestamp(value)) if key in times else value
+        case str() | UUID():
+            return str(value)
+        case Mapping():
+            return {str(name): _plain(inner, times, str(name)) for name, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner, times, key) for inner in value]
+        case _:
+            raise TypeError(f"{key} holds a {type(value).__name__}, which has no plain form")
+
+
+def _json(value: Plain, *, indent: int | None = None) -> str:
+    """Write JSON that people of any script can read, and that does nothing to their terminal."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    return _BEYOND_ASCII.sub(lambda found: _printable(found[0], _json_escape), text)
+
+
+def _yaml(row: dict[str, Plain]) -> str:
+    """Write one item of a block sequence; YAML contains JSON, so each value is that, on one line."""
+    lines = [f"{key if _YAML_KEY.fullmatch(key) else _yaml_value(key)}: {_yaml_value(row[key])}" for key in row]
+    return "- " + "\n  ".join(lines or ["{}"]) + "\n"
+
+
+def _yaml_value(value: Plain) -> str:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _BEYOND_ASCII.sub(lambda found: _printable(found[0], _yaml_escape), text)
+
+
+def _csv(value: Plain) -> str | float:
+    match value:
+        case None:
+            return ""
+        case str():
+            return f"'{value}" if value.startswith(_FORMULA) else value
+        case bool() | list() | dict():
+            return _json(value)
+        case _:
+            return value
+
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""With these a text becomes a formula in a spreadsheet (OWASP, CSV injection)."""
+
+_YAML_KEY: Final = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)$)[a-z_][a-z0-9_]*")
+"""Keys that no version of YAML takes for anything but a text."""
+
+
+# ---------------------------------------------------------------------------------------- what is not printable
+
+_BEYOND_ASCII: Final = re.compile("[\x7f-\U0010ffff]+")
+
+
+def _printable(text: str, escape: Callable[[str], str]) -> str:
+    """Escape what is not printable: all of Unicode's "other" and "separator" but the blank (str.isprintable)."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else escape(char) for char in text)
+
+
+def _json_escape(char: str) -> str:
+    return json.dumps(char)[1:-1]
+
+
+def _yaml_escape(char: str) -> str:
+    """Escape beyond the first plane too, where JSON writes two halves that YAML takes for two characters."""
+    return f"\\U{ord(char):08x}"
+
+
+def _python_escape(char: str) -> str:
+    return repr(char)[1:-1]
+
+
+# --------------------------------------------------------------------------------------------------- for people
+
+
+def _write_table(
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    out: TextIO,
+    zone: tzinfo | None,
+    environ: Mapping[str, str],
+    *,
+    header: bool,
+) -> None:
+    terminal = out.isatty()
+    colour = terminal and not environ.get("NO_COLOR")
+    console = Console(
+        file=out,
+        force_terminal=colour,
+        color_system="auto" if colour else None,
+        width=None if terminal else _UNBOUNDED,
+        _environ=environ,
+    )
+    times = {column.name for column in columns if column.time}
+    table = Table(box=None, pad_edge=False, show_header=header)
+    texts: list[list[Text]] = []
+    for column in columns:
+        title = column.name.replace("_", " ").upper()
+        values = [row.get(column.name) for row in rows]
+        if column.time:
+            zones, values = _local(values, zone)
+            title = f"{title} ({zones})" if zones else title
+        numeric = {type(value) for value in values if value is not None} in ({int}, {float}, {int, float})
+        table.add_column(Text(title, style="bold"), justify="right" if numeric else "left", overflow="fold")
+        texts.append([_text(_plain(value, times, column.name), column) for value in values])
+    for cells in zip(*texts, strict=True):
+        table.add_row(*cells)
+    with console.capture() as captured:
+        console.print(table)
+    out.writelines(line.rstrip(" ") + "\n" for line in captured.get().splitlines())
+
+
+_UNBOUNDED: Final = 1_000_000
+"""Columns of a screen that is none: what goes into a pipe or a file is never folded."""
+
+
+def _local(values: Sequence[object], zone: tzinfo | None) -> tuple[str, list[object]]:
+    """Write one column's times in local time, and name the zone.
+
+    Where the clocks changed in between there are two names, and each time bears its own.
+    """
+    times = [moment(Timestamp(value)).astimezone(zone) if isinstance(value, int) else None for value in values]
+    names = list(dict.fromkeys(str(time.tzname()) for time in times if time))
+    own = " %Z" if len(names) > 1 else ""
+    texts = [time and time.replace(tzinfo=None).isoformat(" ", "milliseconds") + time.strftime(own) for time in times]
+    return "/".join(names), list(texts)
+
+
+def _text(value: Plain, column: Column) -> Text:
+    """Make a cell; rich reads no markup in a Text."""
+    match value:
+        case None:
+            return Text("-", style="dim")
+        case bool():
+            return Text("yes" if value else "no")
+        case str():
+            return Text(_shown(value, column.limit), style=column.styles.get(value, ""))
+        case _:
+            return Text(_json(value))
+
+
+def _shown(text: str, limit: int | None) -> str:
+    """Cut a text that is too long, and escape it so that what is shown has one reading."""
+    if limit is not None and len(text) > limit:
+        text = text[: limit - 1] + "…"
+    return _printable(text.replace("\\", r"\\"), _python_escape)
