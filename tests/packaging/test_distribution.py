@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -125,7 +126,8 @@ def test_the_unit_suite_passes_on_the_installed_wheel(installed: Path, checkout:
 def test_the_installed_wheel_passes_the_linter_and_the_type_checker(
     installed: Path, checkout: Path, tmp_path: Path
 ) -> None:
-    config = checkout / "pyproject.toml"
+    # Beside the package, as in the checkout: paths in the settings are relative to them.
+    config = shutil.copy(checkout / "pyproject.toml", installed)
     lint = (sys.executable, "-m", "ruff", "check", "--no-cache", "--config", config, installed / "es_power")
     types = (sys.executable, "-m", "mypy", "--config-file", config, "--cache-dir", tmp_path, installed / "es_power")
 

@@ -1,9 +1,12 @@
 """The locks say everything that an install needs to know, and nothing about where it comes from."""
 
+import ast
 import re
+import sys
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +106,39 @@ def test_what_a_locked_package_requires_is_locked_too(checkout: Path, name: str)
                 holes.append(f"{package}: {text}")
 
     assert holes == []
+
+
+def imports(folder: Path) -> Iterator[str]:
+    """The top names of what the modules below a folder import, ours and the standard library's left out."""
+    for module in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_bytes())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            tops = {name.partition(".")[0] for name in names}
+            yield from tops - sys.stdlib_module_names - {"es_power", "tests", "benchmarks", "scripts"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "groups"),
+    [("es_power", ["testing"]), ("tests", ["dev", "build"]), ("benchmarks", ["dev"]), ("scripts", ["dev"])],
+)
+def test_what_is_imported_is_declared(checkout: Path, folder: str, groups: list[str]) -> None:
+    content = project(checkout)
+    known = content["project"]["optional-dependencies"] | content["dependency-groups"]
+    lists = [content["project"]["dependencies"], *(known[name] for name in groups)]
+    declared = {canonicalize_name(Requirement(text).name) for requirements in lists for text in requirements}
+    providers = packages_distributions()
+
+    undeclared = [
+        name
+        for name in sorted(set(imports(checkout / folder)))
+        if declared.isdisjoint(map(canonicalize_name, providers.get(name, [name])))
+    ]
+
+    assert undeclared == []
 
 
 def test_nothing_large_slipped_in(checkout: Path) -> None:
