@@ -126,12 +126,11 @@ def test_the_unit_suite_passes_on_the_installed_wheel(installed: Path, checkout:
 def test_the_installed_wheel_passes_the_linter_and_the_type_checker(
     installed: Path, checkout: Path, tmp_path: Path
 ) -> None:
-    # Beside the package, as in the checkout: paths in the settings are relative to them.
-    config = shutil.copy(checkout / "pyproject.toml", installed)
-    lint = (sys.executable, "-m", "ruff", "check", "--no-cache", "--config", config, installed / "es_power")
-    types = (sys.executable, "-m", "mypy", "--config-file", config, "--cache-dir", tmp_path, installed / "es_power")
+    shutil.copy(checkout / "pyproject.toml", installed)  # where both look for it, and where its paths begin
+    lint = (sys.executable, "-m", "ruff", "check", "--no-cache", "es_power")
+    types = (sys.executable, "-m", "mypy", "--cache-dir", tmp_path, "es_power")
 
     for command in (lint, types):
-        done = run(*command, cwd=tmp_path)
+        done = run(*command, cwd=installed)
 
         assert done.returncode == 0, done.stdout + done.stderr
