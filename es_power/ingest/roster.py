@@ -31,8 +31,8 @@ class Roster:
         events: list[Event] = []
         labels: list[LabelText] = []
         for instance, name in seen:
-            if self.names.get(instance) == name:
-                continue
+            if not name or self.names.get(instance) == name:
+                continue  # the last events of a VM that is gone bear no name
             self.names[instance] = name
             label, text = make_label(name)
             events.append(InstanceNamed(observed_at=at, instance=instance, name=label))
