@@ -16,8 +16,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CONFIGURATION = 'log_outputs="3:file:{directory}/libvirtd.log"\n'
 # virtlogd is another daemon, and a session has none: qemu writes its own log.
 _QEMU_CONFIGURATION = 'stdio_handler = "file"\n'
@@ -32,9 +33,6 @@ def missing_parts(*, guests: bool = False) -> str | None:
         if shutil.which(program, path=_PATH) is None:
             return f"{program} is not installed: apt-get install {package}"
     return None
-
-
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Libvirtd:
@@ -63,7 +61,7 @@ class Libvirtd:
 
     def start(self) -> Self:
         """Start it, and wait until it accepts connections (a killed one leaves its socket file behind)."""
-        others = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+        as_user: dict[str, Any] = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
         self._process = subprocess.Popen(
             ["libvirtd", "-f", self.directory / "libvirtd.conf", "-p", self.directory / "libvirtd.pid"],
             env={
@@ -77,7 +75,7 @@ class Libvirtd:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            **(others if os.geteuid() == 0 else {}),
+            **(as_user if os.geteuid() == 0 else {}),
         )
         deadline = time.monotonic() + 20
         while not self._accepts():
