@@ -17,8 +17,8 @@ demo: ## watch libvirt's events become a log, a table and dry-run stop commands
 	@.venv/bin/es-power demo $(DEMO)
 
 test: ## run every suite whose parts are here, or one: TESTS=tests/unit
-	@scripts/setup/system want test
 	@scripts/setup/venv dev
+	@scripts/setup/system want test
 	@.venv/bin/pytest $(or $(TESTS),$(COVERAGE)); status=$$?; scripts/setup/system lack test; exit $$status
 
 setup: ## make .venv with everything in it

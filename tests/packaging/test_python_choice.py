@@ -22,7 +22,7 @@ def test_an_old_python_ends_in_one_clear_line(checkout: Path, stub: Stub) -> Non
     assert out == ""
     assert err == (
         f"es_power needs Python 3.11 or newer, and {old} is 3.9.2: "
-        "install a newer one, or name it with PYTHON=/path/to/python3\n"
+        "install a newer one, or name it, PYTHON=/path/to/python3\n"
     )
 
 
