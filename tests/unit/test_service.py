@@ -1,0 +1,205 @@
+"""The whole service on a real SQLite log, with fake hosts: what it plans, and what a restart does not do again."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+import trio
+
+from es_power.domain.events import Event, GapOpened, InstanceId, ServiceStarted, StopRequested, Withdrawn
+from es_power.domain.states import PowerState, VmState
+from es_power.errors import HypervisorUnavailableError, LeaseHeldError
+from es_power.ingest.clock import now
+from es_power.ingest.declarations import clear, declare
+from es_power.log import SqlLog, open_log
+from es_power.projections.power_state import PowerRow, digest, power_rows
+from es_power.projections.reader import read_models
+from es_power.projections.store import METADATA, Store
+from es_power.service import Service, serve
+from es_power.settings import Host, Log, Settings
+from es_power.testing.hypervisor import FakeHypervisor
+
+
+def settings(log: Path) -> Settings:
+    return Settings(log=Log(path=str(log)), hosts=(Host(uri="test:///fake"),))
+
+
+@asynccontextmanager
+async def running(log: SqlLog, *hosts: FakeHypervisor) -> AsyncIterator[Service]:
+    assert log.database.place.path
+    async with trio.open_nursery() as nursery:
+        yield await nursery.start(serve, log, [(None, host) for host in hosts], settings(log.database.place.path))
+        nursery.cancel_scope.cancel()
+
+
+async def until(log: SqlLog, kind: type[Event], count: int = 1) -> Sequence[Event]:
+    """Wait until the log has so many facts of a kind, and give them."""
+    with trio.fail_after(10):
+        while True:
+            head = await log.head()
+            found = [each.event for each in await log.read(after=0, limit=100_000) if isinstance(each.event, kind)]
+            if len(found) >= count:
+                return found
+            await log.wait_beyond(head)
+
+
+async def seen(log: SqlLog, service: Service, instance: InstanceId, state: PowerState) -> PowerRow:
+    """Wait until the table confirms a state, and give the row."""
+    with trio.fail_after(10):
+        while True:
+            for row in power_rows(service.models.fleet, now=now()):
+                if row.instance == instance and row.power_state == state and not row.provisional:
+                    return row
+            await trio.sleep(0.01)
+
+
+@pytest.fixture
+async def log(tmp_path: Path) -> AsyncIterator[SqlLog]:
+    async with open_log(tmp_path / "log.db", mode="write", poll=0.02) as log:
+        yield log
+
+
+async def test_a_guest_that_powered_off_while_vouched_active_is_planned_to_stop_once(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    async with running(log, host) as service:
+        await declare(log, [(web, VmState.ACTIVE, None)], by="me", why="prod", at=now())
+        host.power_off(web)
+        [command] = await until(log, StopRequested)
+        await seen(log, service, web, PowerState.SHUTDOWN)
+        service.observers["observer/host-1/test"].sweep_soon()
+        await trio.sleep(0.2)
+        assert len(await until(log, StopRequested)) == 1
+        host.start(web)
+        [ended] = await until(log, Withdrawn)
+
+    assert (web, "e", "nova-2013", "host-1") == (command.instance, command.rule, command.policy, command.host)
+    assert command.command == ended.command
+
+
+async def test_a_vm_that_nobody_vouches_for_leads_to_no_command(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    async with running(log, host) as service:
+        host.power_off(web)
+        row = await seen(log, service, web, PowerState.SHUTDOWN)
+        host.start(web)
+        await seen(log, service, web, PowerState.RUNNING)
+        with pytest.raises(trio.TooSlowError), trio.fail_after(0.2):
+            await until(log, StopRequested)
+
+    assert (row.vm_state, row.policy) == (VmState.STOPPED, "follow")
+
+
+async def test_a_declared_record_is_looked_at_once_and_its_end_withdraws(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    async with running(log, host):
+        await declare(log, [(web, VmState.STOPPED, None)], by="me", why="retired", at=now())
+        [command] = await until(log, StopRequested)
+        await clear(log, web, by="me", why="not yet", at=now())
+        [ended] = await until(log, Withdrawn)
+
+    assert command.rule == "f"
+    assert "nobody vouches" in ended.reason
+
+
+async def test_a_restart_repeats_no_command_even_without_its_tables(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+    async with running(log, host):
+        await declare(log, [(web, VmState.STOPPED, None)], by="me", why="retired", at=now())
+        await until(log, StopRequested)
+    with log.database.write() as connection:
+        METADATA.drop_all(connection)
+
+    async with running(log, host) as service:
+        await until(log, ServiceStarted, 2)
+        service.observers["observer/host-1/test"].sweep_soon()
+        await trio.sleep(0.2)
+        assert len(await until(log, StopRequested)) == 1
+        host.power_off(web)
+        await until(log, Withdrawn)
+
+    assert len(await until(log, GapOpened)) == 1
+
+
+async def test_the_second_service_for_one_host_is_refused_with_the_name_of_the_first(log: SqlLog) -> None:
+    async with running(log, FakeHypervisor()), open_log(log.database.place.path or "", mode="write") as other:
+        with pytest.RaisesGroup(
+            pytest.RaisesExc(LeaseHeldError, match=r"process \d+"), flatten_subgroups=True, allow_unwrapped=True
+        ):
+            async with running(other, FakeHypervisor()):
+                pass
+
+
+async def test_one_host_that_is_away_does_not_keep_the_others_from_being_observed(log: SqlLog) -> None:
+    here, away = FakeHypervisor(), FakeHypervisor(uri="test:///away", hostname="host-2")
+    away.disconnect()
+
+    async with running(log, here, away) as service:
+        assert sorted(service.observers) == ["observer/host-1/test"]
+        away.come_back()
+        await until(log, ServiceStarted, 2)
+
+
+async def test_where_no_host_answers_the_service_says_so(log: SqlLog) -> None:
+    away = FakeHypervisor()
+    away.disconnect()
+
+    with pytest.RaisesGroup(HypervisorUnavailableError, flatten_subgroups=True, allow_unwrapped=True):
+        async with running(log, away):
+            pass
+
+
+async def test_after_a_migration_the_other_host_owns_the_instance(log: SqlLog) -> None:
+    source, target = FakeHypervisor(), FakeHypervisor(uri="test:///2", hostname="host-2")
+    web = source.add("web-1", state=1, reason=1)
+
+    async with running(log, source, target) as service:
+        await declare(log, [(web, VmState.ACTIVE, None)], by="me", why="prod", at=now())
+        target.add("web-1", state=1, reason=2, instance=web)
+        target.announce(web, 2, 1)
+        source.announce(web, 3, 1)
+        target.announce(web, 4, 1)
+        source.set_state(web, 5, 4)
+        source.announce(web, 5, 3)
+        with trio.fail_after(10):
+            while service.models.fleet.owner(web).host != "observer/host-2/test":
+                await trio.sleep(0.01)
+        row = await seen(log, service, web, PowerState.RUNNING)
+
+    assert row.host == "host-2"
+    with pytest.raises(trio.TooSlowError), trio.fail_after(0.2):
+        await until(log, StopRequested)
+
+
+async def test_what_the_tables_say_is_what_a_replay_says(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    many = [host.add(f"vm-{number}", state=1, reason=1) for number in range(10)]
+    async with running(log, host) as service:
+        await declare(log, [(each, VmState.ACTIVE, None) for each in many[:5]], by="me", why="prod", at=now())
+        for each in many[::2]:
+            host.crash(each)
+        host.disconnect()
+        host.come_back()
+        for each in many:
+            host.announce(each, 4, 0)
+        await until(log, StopRequested, 3)
+        service.observers["observer/host-1/test"].sweep_soon()
+        await trio.sleep(0.2)
+
+    live, _ = await read_models(log, Store(log.database))
+    replayed, step = await read_models(log)
+
+    assert digest(live.fleet) == digest(replayed.fleet)
+    assert live.commands.rows == replayed.commands.rows
+    recorded = [command.requested for command in replayed.commands.rows.values()]
+    assert recorded == [each.event for each in step.derived if isinstance(each.event, StopRequested)]
+    with log.database.read() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM power_state")) == 10
