@@ -1,0 +1,242 @@
+"""The whole service on a real libvirtd: what happens to VMs, and to the daemon, is in the log afterwards."""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from es_power.domain.events import (
+    ControlErrorReported,
+    GapClosed,
+    GapOpened,
+    GapReason,
+    HostSwept,
+    InstanceId,
+    LifecycleEvent,
+    Recorded,
+    StateObserved,
+    StopRequested,
+)
+from es_power.domain.libvirt_numbers import detail_name, event_name, reason_name, state_name
+from es_power.domain.states import PowerState, VmState
+from es_power.ingest.clock import now
+from es_power.ingest.declarations import declare
+from es_power.ingest.libvirt import LibvirtHypervisor
+from es_power.log import SqlLog, open_log
+from es_power.projections.power_state import PowerRow, digest, power_rows
+from es_power.projections.reader import read_models
+from es_power.projections.store import Store
+from es_power.service import Service, serve
+from es_power.settings import Connection, Host, Log, Settings
+from tests.libvirt.conftest import PATIENCE
+from tests.rigs.actor import Actor, actor
+from tests.rigs.guest import Guest
+from tests.rigs.libvirtd import Libvirtd
+from tests.rigs.machines import real_vm
+
+pytestmark = pytest.mark.libvirt
+
+
+class Recording:
+    """A service that observes one URI, its log, and a second process that acts."""
+
+    def __init__(self, service: Service, log: SqlLog, other: Actor) -> None:
+        self.service = service
+        self.log = log
+        self._other = other
+
+    async def act(self, *words: object) -> None:
+        await trio.to_thread.run_sync(self._other.act, *words)
+
+    async def records(self) -> list[Recorded]:
+        return list(await self.log.read(after=0, limit=100_000))
+
+    async def until(self, wanted: Callable[[list[Recorded]], bool]) -> list[Recorded]:
+        """Wait until the log says something, and give all of it."""
+        with trio.move_on_after(PATIENCE):
+            while True:
+                records = await self.records()
+                if wanted(records):
+                    return records
+                await self.log.wait_beyond(records[-1].position)
+        raise AssertionError("\n".join(str(recorded.event) for recorded in records))
+
+    async def instance(self, name: str) -> InstanceId:
+        """The UUID that bears a name."""
+        for row in power_rows(self.service.models.fleet, now=now(), everything=True):
+            if row.name and name in (await self.log.labels([row.name.id])).values():
+                return row.instance
+        raise AssertionError(name)
+
+    async def row(self, instance: InstanceId, state: PowerState | None) -> PowerRow:
+        """Wait until the table says so, confirmed by an observation (None: gone), and give the row."""
+        with trio.move_on_after(PATIENCE):
+            while True:
+                for row in power_rows(self.service.models.fleet, now=now(), everything=True):
+                    same = row.gone if state is None else row.power_state == state
+                    if row.instance == instance and same and not row.provisional:
+                        return row
+                await trio.sleep(0.02)
+        raise AssertionError(list(power_rows(self.service.models.fleet, now=now(), everything=True)))
+
+
+@asynccontextmanager
+async def recording(uri: str, path: Path) -> AsyncIterator[Recording]:
+    settings = Settings(
+        log=Log(path=str(path)),
+        hosts=(Host(uri=uri),),
+        connection=Connection(keepalive_interval=1, keepalive_count=1, backoff_max=0.2),
+    )
+    hypervisor = LibvirtHypervisor(uri, deadline=5, keepalive_interval=1, keepalive_count=1)
+    with actor(uri) as other:
+        async with open_log(path, mode="write", poll=0.02) as log, trio.open_nursery() as nursery:
+            service = await nursery.start(serve, log, [(None, hypervisor)], settings)
+            yield Recording(service, log, other)
+            nursery.cancel_scope.cancel()
+        async with open_log(path) as log:
+            # Whatever a test did: what the tables say is what a replay says.
+            live, _ = await read_models(log, Store(log.database))
+            replayed, _ = await read_models(log)
+            assert digest(live.fleet) == digest(replayed.fleet)
+
+
+@pytest.fixture
+async def recorded(loop: None, daemon: Libvirtd, tmp_path: Path) -> AsyncIterator[Recording]:
+    async with recording(daemon.uri(), tmp_path / "log.db") as recording_:
+        yield recording_
+
+
+def story(records: list[Recorded], instance: InstanceId) -> list[str]:
+    """What the log has of one VM, as a person would write it; sweeps are left out."""
+    words = []
+    for recorded in records:
+        match recorded.event:
+            case LifecycleEvent(instance=found, event=event, detail=detail) if found == instance:
+                words.append(f"{event_name(event)}/{detail_name(event, detail)}")
+            case StateObserved(instance=found, state=None) if found == instance:
+                words.append("? not found")
+            case StateObserved(instance=found, state=int(state), reason=int(reason)) if found == instance:
+                words.append(f"? {state_name(state)}/{reason_name(state, reason)}")
+            case ControlErrorReported(instance=found) if found == instance:
+                words.append("control error")
+            case _:
+                pass
+    return words
+
+
+def count(records: list[Recorded], kind: type) -> int:
+    return sum(isinstance(recorded.event, kind) for recorded in records)
+
+
+async def test_what_another_process_does_is_recorded_and_asked_after(recorded: Recording) -> None:
+    test = await recorded.instance("test")
+    await recorded.act("test", "suspend")
+    await recorded.row(test, PowerState.PAUSED)
+    await recorded.act("test", "destroy")
+    await recorded.row(test, PowerState.SHUTDOWN)
+    await recorded.act("test", "create")
+    await recorded.row(test, PowerState.RUNNING)
+
+    assert story(await recorded.records(), test) == [
+        "SUSPENDED/PAUSED",
+        "? PAUSED/USER",
+        "STOPPED/DESTROYED",
+        "? SHUTOFF/DESTROYED",
+        "STARTED/BOOTED",
+        "? RUNNING/BOOTED",
+    ]
+
+
+async def test_a_vm_vouched_active_that_is_destroyed_gets_one_planned_stop(recorded: Recording) -> None:
+    test = await recorded.instance("test")
+    await declare(recorded.log, [(test, VmState.ACTIVE, None)], by="test", why="test", at=now())
+    await recorded.act("test", "destroy")
+
+    records = await recorded.until(lambda records: count(records, StopRequested) == 1)
+    [command] = [each.event for each in records if isinstance(each.event, StopRequested)]
+    await recorded.act("test", "create")
+    await recorded.row(test, PowerState.RUNNING)
+
+    assert (command.instance, command.rule, command.verb) == (test, "e", "stop")
+
+
+async def test_a_vm_that_is_undefined_is_gone_and_not_off(recorded: Recording) -> None:
+    await recorded.act(
+        "-", "defineXML", "<domain type='test'><name>x</name><memory>1</memory><os><type>hvm</type></os></domain>"
+    )
+    await recorded.until(lambda records: count(records, StateObserved) >= 1)
+    x = await recorded.instance("x")
+    await recorded.row(x, PowerState.SHUTDOWN)
+    await recorded.act("x", "undefine")
+    row = await recorded.row(x, None)
+
+    assert row.gone
+    assert x not in {row.instance for row in power_rows(recorded.service.models.fleet, now=now())}
+
+
+@pytest.mark.parametrize(("end", "reason"), [("kill", GapReason.CONNECTION_LOST), ("hang", GapReason.KEEPALIVE)])
+async def test_a_daemon_that_is_killed_or_hangs_leaves_a_gap_that_a_sweep_closes(
+    loop: None, daemon: Libvirtd, tmp_path: Path, end: str, reason: GapReason
+) -> None:
+    async with recording(daemon.uri(), tmp_path / "log.db") as recorded:
+        getattr(daemon, end)()
+        records = await recorded.until(lambda records: count(records, GapOpened) == 1)
+        assert isinstance(records[-1].event, GapOpened)
+        [blind] = power_rows(recorded.service.models.fleet, now=now())
+        daemon.start() if end == "kill" else daemon.wake()
+        records = await recorded.until(lambda records: count(records, GapClosed) == 1)
+
+    assert records[-1].recorded_at == next(each for each in records if isinstance(each.event, GapClosed)).recorded_at
+    assert isinstance(records[-1].event, HostSwept)
+    assert next(each.event for each in records if isinstance(each.event, GapOpened)).reason is reason
+    assert blind.power_state == "UNKNOWN"
+
+
+@pytest.mark.qemu
+async def test_what_real_guests_do_and_suffer_is_recorded(
+    loop: None, daemon: Libvirtd, guest: Guest, tmp_path: Path
+) -> None:
+    uri, folder = daemon.uri("qemu", "/session"), daemon.directory / "guest"
+    acts = {"off": "poweroff", "panics": "panic", "pauses": "none", "saves": "none", "dies": "none"}
+    async with recording(uri, tmp_path / "log.db") as recorded:
+        for name, act in acts.items():
+            xml = real_vm(name, guest, act=act, console=folder / f"{name}.console")
+            await recorded.act("-", "defineXML", xml)
+            await recorded.act(name, "create")
+        await recorded.until(lambda records: count(records, StateObserved) >= len(acts))
+        ids = {name: await recorded.instance(name) for name in acts}
+        await recorded.row(ids["dies"], PowerState.RUNNING)
+        await recorded.act("pauses", "suspend")
+        await recorded.act("saves", "managedSave")
+        os.kill(daemon.guest_pid("dies"), signal.SIGKILL)
+        for name in ("off", "panics", "saves", "dies"):
+            await recorded.row(ids[name], PowerState.SHUTDOWN)
+        await recorded.row(ids["pauses"], PowerState.PAUSED)
+        stories = {name: story(await recorded.records(), instance) for name, instance in ids.items()}
+        for name in acts:
+            if name == "pauses":
+                await recorded.act(name, "destroy")
+            await recorded.act(name, "undefineFlags", 1)
+        for instance in ids.values():
+            await recorded.row(instance, None)
+
+    events = {name: [word for word in words if word[0] != "?"] for name, words in stories.items()}
+    booted = ["DEFINED/ADDED", "RESUMED/UNPAUSED", "STARTED/BOOTED"]
+    assert events == {
+        "off": [*booted, "SHUTDOWN/GUEST", "STOPPED/SHUTDOWN"],
+        "panics": [*booted, "CRASHED/PANICKED", "STOPPED/CRASHED"],
+        "pauses": [*booted, "SUSPENDED/PAUSED"],
+        "saves": [*booted, "SUSPENDED/PAUSED", "STOPPED/SAVED"],
+        "dies": [*booted, "STOPPED/FAILED"],
+    }
+    assert {name: words[-1] for name, words in stories.items()} == {
+        "off": "? SHUTOFF/SHUTDOWN",
+        "panics": "? SHUTOFF/CRASHED",
+        "pauses": "? PAUSED/USER",
+        "saves": "? SHUTOFF/SAVED",
+        "dies": "? SHUTOFF/CRASHED",
+    }
