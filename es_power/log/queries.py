@@ -4,12 +4,13 @@ Positions and versions have no gaps, so a limit is a bound on them.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final, cast
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from es_power.domain.events import Position, Recorded
+from es_power.domain.events import START, Position, Recorded
 from es_power.domain.streams import stream_id
 from es_power.domain.time import Timestamp
 from es_power.errors import LogRewoundError, UnknownEventError
@@ -18,8 +19,7 @@ from es_power.log.codec import Codec, Raw
 from es_power.log.database import Database
 from es_power.log.schema import HEAD, LABELS, RECORDS, STREAMS, TRACKING
 
-_LABELS_AT_ONCE: Final = 1000  # databases limit the parameters of a statement
-
+_PARAMETERS: Final = 1000  # databases limit them for a statement
 
 RawRecord = tuple[Position, str, int, Timestamp, str, Raw]
 """A record for folds that read millions: position, stream, version, recorded_at, name of the event's class, its fields.
@@ -66,14 +66,39 @@ class Queries:
         with self._database.read() as connection:
             return self._head(connection)
 
-    def read(self, after: Position, until: Position | None, limit: int) -> Sequence[Recorded]:
+    def position_at(self, at: Timestamp) -> Position:
+        """The last position recorded not after a time; 0 where all are later.
+
+        The clock may have been set back in between, so times do not rise with positions, and none is indexed.
+        """
+        query = sa.select(RECORDS.c.position).where(RECORDS.c.recorded_at <= at)
+        with self._database.read() as connection:
+            found = connection.scalar(query.order_by(RECORDS.c.position.desc()).limit(1))
+            return START if found is None else Position(found)
+
+    def read(
+        self, after: Position, until: Position | None, limit: int, chain: Chain | None = None
+    ) -> Sequence[Recorded]:
         """Records with after < position <= until, in order, at most `limit`.
 
         LogRewoundError where `after` lies ahead of the head. A record that cannot be decoded ends the answer before it;
-        where it is the first, UnknownEventError: its reader sets it aside and asks on after its position.
+        where it is the first, UnknownEventError: its reader sets it aside and asks on after its position. A `chain`
+        that has followed the log up to `after` checks every hash on the way.
         """
         with self._database.read() as connection:
-            return self._decoded(connection, self._rows(connection, after, until, limit))
+            return self._decoded(connection, self._rows(connection, after, until, limit), chain)
+
+    def read_at(self, positions: Sequence[Position]) -> dict[Position, Recorded]:
+        """The records at these positions; one that cannot be decoded, or is not there, is left out."""
+        found: dict[Position, Recorded] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(positions), _PARAMETERS):
+                some = positions[start : start + _PARAMETERS]
+                query = sa.select(*(RECORDS.c[name] for name in _ROW)).where(RECORDS.c.position.in_(some))
+                for row in connection.execute(query).all():
+                    with suppress(UnknownEventError):
+                        found |= {each.position: each for each in self._decoded(connection, [tuple(row)])}
+        return found
 
     def read_raw(
         self, after: Position, until: Position | None, limit: int, chain: Chain | None = None
@@ -87,14 +112,16 @@ class Queries:
         for row in rows:
             position, stream, version, recorded_at, topic, state, _ = row
             id_, name = streams[stream]
-            if chain is not None:
-                chain.check(row, id_)
             try:
                 event, fields = raw(topic, state, position=position)
             except UnknownEventError:
                 if found:
-                    break
+                    break  # the next call begins with it
+                if chain is not None:
+                    chain.check(row, id_)
                 raise
+            if chain is not None:
+                chain.check(row, id_)
             found.append((Position(position), name, version, Timestamp(recorded_at), event, fields))
         return found
 
@@ -128,8 +155,8 @@ class Queries:
         """The texts of labels; a forgotten or unknown one is left out."""
         found: dict[int, str] = {}
         with self._database.read() as connection:
-            for start in range(0, len(ids), _LABELS_AT_ONCE):
-                some = ids[start : start + _LABELS_AT_ONCE]
+            for start in range(0, len(ids), _PARAMETERS):
+                some = ids[start : start + _PARAMETERS]
                 for row in connection.execute(sa.select(LABELS.c.id, LABELS.c.text).where(LABELS.c.id.in_(some))):
                     found[row.id] = row.text
         return found
@@ -151,20 +178,28 @@ class Queries:
             raise LogRewoundError(checkpoint=after, head=head)
         return rows
 
-    def _decoded(self, connection: sa.Connection, rows: Sequence[Row]) -> Sequence[Recorded]:
+    def _decoded(
+        self, connection: sa.Connection, rows: Sequence[Row], chain: Chain | None = None
+    ) -> Sequence[Recorded]:
         streams = self._names(connection, rows)
         found: list[Recorded] = []
-        for position, stream, version, recorded_at, topic, state, _ in rows:
+        for row in rows:
+            position, stream, version, recorded_at, topic, state, _ = row
+            id_, name = streams[stream]
             try:
                 event = self._codec.decode(topic, state, position=position)
             except UnknownEventError:
                 if found:
-                    break
+                    break  # the next call begins with it
+                if chain is not None:
+                    chain.check(row, id_)
                 raise
+            if chain is not None:
+                chain.check(row, id_)
             found.append(
                 Recorded(
                     position=Position(position),
-                    stream=streams[stream][1],
+                    stream=name,
                     version=version,
                     recorded_at=Timestamp(recorded_at),
                     event=event,

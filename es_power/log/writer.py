@@ -14,6 +14,7 @@ import trio
 
 from es_power.domain.events import Position, Recorded
 from es_power.domain.ports import Append, Clock
+from es_power.domain.time import Timestamp
 from es_power.log.append import Appender, Outcome, Prepared, prepare
 from es_power.log.chain import Chain
 from es_power.log.codec import Codec
@@ -128,13 +129,24 @@ class SqlLog:
         """The position of the last record; 0 in an empty log."""
         return await self._ask(self._queries.head)
 
-    async def read(self, *, after: Position, until: Position | None = None, limit: int = 1000) -> Sequence[Recorded]:
+    async def read(
+        self, *, after: Position, until: Position | None = None, limit: int = 1000, chain: Chain | None = None
+    ) -> Sequence[Recorded]:
         """Records with after < position <= until, in order; LogRewoundError where `after` lies ahead of the head.
 
         A record that cannot be decoded ends the answer before it; where it is the first, UnknownEventError: its reader
-        sets it aside and asks on after its position.
+        sets it aside and asks on after its position. A `chain` that has followed the log up to `after` checks every
+        hash on the way, with SealBrokenError.
         """
-        return await self._ask(lambda: self._queries.read(after, until, limit))
+        return await self._ask(lambda: self._queries.read(after, until, limit, chain))
+
+    async def read_at(self, positions: Sequence[Position]) -> dict[Position, Recorded]:
+        """The records at these positions; one that cannot be decoded, or is not there, is left out."""
+        return await self._ask(lambda: self._queries.read_at(positions))
+
+    async def position_at(self, at: Timestamp) -> Position:
+        """The last position recorded not after a time; 0 where all are later."""
+        return await self._ask(lambda: self._queries.position_at(at))
 
     async def read_raw(
         self, *, after: Position, until: Position | None = None, limit: int = 10_000, chain: Chain | None = None

@@ -8,7 +8,7 @@ import trio
 from es_power.domain.events import Position, Recorded
 from es_power.domain.ports import EventReader
 from es_power.errors import LogUnavailableError
-from es_power.projections.reader import load, next_batch
+from es_power.projections.reader import load, next_batch, read_models
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
 
@@ -20,7 +20,7 @@ class Follower:
 
     def __init__(self, log: EventReader, store: Store, models: ReadModels) -> None:
         self._log = log
-        self._store: Store | None = store
+        self._store = store
         self.models = models
         #: What was folded and is not in the tables yet; they are at `_saved`.
         self._unsaved = Step()
@@ -57,16 +57,16 @@ class Follower:
             self._folded = trio.Event()
 
     async def _save(self) -> None:
-        store, position = self._store, self.models.fleet.position
-        if store is None:
-            return
         try:
-            saved = await trio.to_thread.run_sync(lambda: store.save(self.models, self._unsaved, since=self._saved))
+            if not await self._saved_since(self.models, self._unsaved, self._saved):
+                # They were rebuilt meanwhile, and end before what was last written: all since then is missing.
+                models, step = await read_models(self._log, self._store, until=self.models.fleet.position)
+                await self._saved_since(models, step, step.since)
         except LogUnavailableError as error:
             # The tables can wait: whoever reads them folds the rest of the log on top.
             structlog.get_logger().warning("the tables cannot be written now", error=str(error))
             return
-        if not saved:
-            structlog.get_logger().info("another service keeps the tables of this log")
-            self._store = None
-        self._saved, self._unsaved = Position(position), Step()
+        self._saved, self._unsaved = self.models.fleet.position, Step()
+
+    async def _saved_since(self, models: ReadModels, step: Step, since: Position) -> bool:
+        return await trio.to_thread.run_sync(lambda: self._store.save(models, step, since=since))

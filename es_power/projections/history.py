@@ -5,8 +5,9 @@ same thing with nothing in between; while it is open, the sweeps that confirm it
 its runs (`Entry.through`), for the same reason as in `fleet`.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from hashlib import sha256
 
 from es_power.domain.events import (
     CommandEvent,
@@ -150,6 +151,19 @@ class History:
 
     def _close(self, key: tuple[InstanceId, str], before: Host) -> Entry:
         return replace(self.open.pop(key).through(before), open=False, sweeps=None)
+
+
+def digest(entries: Iterable[Entry], fleet: Fleet) -> str:
+    """SHA-256 over entries of all VMs, with open runs counted up to where the fleet is."""
+    names = [field.name for field in fields(Entry)]
+    counted = sorted(
+        (entry.through(fleet.places[entry.stream].host) if entry.open else entry for entry in entries),
+        key=lambda entry: (entry.position, -1 if entry.index is None else entry.index),
+    )
+    sha = sha256()
+    for entry in counted:
+        sha.update(" ".join(str(getattr(entry, name)) for name in names).encode() + b"\n")
+    return sha.hexdigest()
 
 
 def _entry(recorded: Recorded, instance: InstanceId | None, change: Change | None = None) -> Entry:

@@ -45,13 +45,23 @@ def power_rows(fleet: Fleet, *, now: Timestamp, everything: bool = False) -> Ite
 
     One row for each instance; with `everything`, one for each host that ever showed it, gone ones included.
     """
-    for instance, streams in fleet.seen_on.items():
-        owner = fleet.owner(instance)
-        word_counts = (owner.host,) if owner.host else owner.conflict or streams[-1:]
-        for stream in streams if everything else word_counts:
-            known = fleet.get(instance, stream)
-            if everything or not known.gone:
-                yield _row(fleet, instance, stream, known, _doubt(fleet, instance, stream, known, now))
+    for instance in fleet.seen_on:
+        for row in rows_of(fleet, instance, now=now, everything=everything):
+            if everything or not row.gone:
+                yield row
+
+
+def rows_of(fleet: Fleet, instance: InstanceId, *, now: Timestamp, everything: bool = False) -> Iterator[PowerRow]:
+    """Read one instance's row at `now`, gone or not; with `everything`, one for each host that ever showed it.
+
+    Where several hosts show it on, each of them has a row.
+    """
+    streams = fleet.seen_on.get(instance, ())
+    owner = fleet.owner(instance)
+    word_counts = (owner.host,) if owner.host else owner.conflict or streams[-1:]
+    for stream in streams if everything else word_counts:
+        known = fleet.get(instance, stream)
+        yield _row(fleet, instance, stream, known, _doubt(fleet, instance, stream, known, now))
 
 
 def _row(fleet: Fleet, instance: InstanceId, stream: str, known: Instance, doubt: str) -> PowerRow:

@@ -30,7 +30,7 @@ async def read_models(
         loaded = await load(log, store)
         if until is None or loaded.fleet.position <= until:
             models = loaded
-    rest = Step()
+    rest = Step(since=models.fleet.position)
     async for batch in batches(log, models, until=until):
         rest.add(models.apply(batch))
         progress(models.fleet.position)

@@ -3,7 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from es_power.domain.events import InstanceId, RecordCleared, RecordDeclared, Recorded, RecordObserved
+from es_power.domain.events import (
+    START,
+    InstanceId,
+    Position,
+    RecordCleared,
+    RecordDeclared,
+    Recorded,
+    RecordObserved,
+)
 from es_power.domain.host import Host
 from es_power.domain.policy import Policy
 from es_power.projections.fleet import Fleet
@@ -17,6 +25,8 @@ _NO_HOST = Host()
 class Step:
     """What a batch of records led to: what a store has to write, and what a process manager has to append."""
 
+    #: The position that it begins after.
+    since: Position = START
     #: History entries by their place in the log; the newest of a place counts.
     entries: dict[tuple[int, int | None], Entry] = field(default_factory=dict)
     commands: dict[int, CommandRow] = field(default_factory=dict)
@@ -43,7 +53,7 @@ class ReadModels:
 
     def apply(self, batch: Iterable[Recorded]) -> Step:
         """Fold records in the order of their positions."""
-        step = Step()
+        step = Step(since=self.fleet.position)
         for recorded in batch:
             place = self.fleet.places.get(recorded.stream)
             before = place.host if place else _NO_HOST

@@ -5,8 +5,9 @@ somebody vouches for. An instance has at most one open command; while the disagr
 nothing; when it ends, the command is withdrawn. This module derives: it appends nothing and stops nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -201,6 +202,12 @@ class CommandTable:
             return None
         self.rows[event.command] = row
         return row
+
+
+def digest(rows: Iterable[CommandRow]) -> str:
+    """SHA-256 over commands, in the order in which they were requested."""
+    lines = [str(row) for row in sorted(rows, key=lambda row: row.position)]
+    return sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _situation(change: Change, said: Vouched, host: str) -> Situation:

@@ -1,10 +1,10 @@
 """The read models as tables beside the log, so that a question need not replay the whole of it.
 
 What these tables say is true at their checkpoint, which is written in the same transaction; whoever reads them folds
-the rest of the log on top (`queries`). They can be dropped at any time and rebuilt from the log.
+the rest of the log on top (`reader`). They can be dropped at any time and rebuilt from the log.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 from uuid import UUID
@@ -148,49 +148,30 @@ class Store:
 
     def load(self, *, resume: bool = False) -> ReadModels:
         """Read all models as of the checkpoint; empty ones at position 0 where there are no tables to read."""
-        models = ReadModels(resume=resume)
         with self._database.read() as connection:
-            position = _checkpoint(connection)
-            if position == START:
-                return models
-            models.fleet.position = position
-            for row in connection.execute(sa.select(HOSTS)).mappings():
-                models.fleet.places[row["stream"]] = Place(
-                    host=_HOST(row["host"]), version=row["version"], recorded_at=row["recorded_at"]
-                )
-                if row["planned"]:
-                    models.derivation.planned.add(row["stream"])
-            for row in connection.execute(sa.select(POWER_STATE)).mappings():
-                instance = InstanceId(UUID(bytes=row["instance"]))
-                place = models.fleet.places[row["stream"]]
-                place.instances[instance] = _instance(row)
-                if row["touched"]:
-                    place.touched.add(instance)
-                seen_on = models.fleet.seen_on
-                seen_on[instance] = (*seen_on.get(instance, ()), row["stream"])
-            for row in connection.execute(sa.select(VOUCHED)).mappings():
-                models.fleet.vouched[InstanceId(UUID(bytes=row["instance"]))] = _VOUCHED(row["record"])
-            for row in connection.execute(sa.select(HISTORY).where(HISTORY.c.open)).mappings():
-                entry = _entry(row)
-                assert entry.instance is not None
-                models.history.open[entry.instance, entry.stream] = entry
-            for row in connection.execute(sa.select(STOP_COMMANDS)).mappings():
-                command = _command(row)
-                models.commands.rows[command.requested.command] = command
-                if command.withdrawn is None:
-                    models.derivation.take_up(command.requested)
-        return models
+            return _load(connection, resume=resume)
+
+    def load_all(self) -> tuple[ReadModels, list[Entry]]:
+        """Read all models and all history as of the same checkpoint."""
+        with self._database.read() as connection:
+            models = _load(connection, resume=False)
+            rows = connection.execute(sa.select(HISTORY)).mappings() if models.fleet.position else ()
+            return models, [_entry(row) for row in rows]
 
     def save(self, models: ReadModels, step: Step, *, since: Position) -> bool:
-        """Write what a step changed, and the new checkpoint, in one transaction.
+        """Write what a step changed after `since`, and the new checkpoint, in one transaction.
 
-        False, and nothing written, where the tables are not at `since` any more: somebody else writes them too.
+        Tables that somebody else has brought further than `since` only take what is newer, so services of one log keep
+        them together. False, and nothing written, where they are older than that: then a part in between is missing.
         """
         with self._database.write() as connection:
-            if _checkpoint(connection) != since:
+            checkpoint = _checkpoint(connection)
+            if checkpoint < since:
                 return False
-            self._write(connection, models, step)
-            self._move(connection, models.fleet.position)
+            if checkpoint < models.fleet.position:
+                # Rows say what is true now, so those that are there already are written again as they should be.
+                self._write(connection, models, step)
+                self._move(connection, models.fleet.position)
         for place in models.fleet.places.values():
             place.dirty.clear()
         return True
@@ -227,25 +208,30 @@ class Store:
             place.dirty.clear()
 
     def history(
-        self,
-        instance: InstanceId,
-        streams: Sequence[str],
-        *,
-        after: Position,
-        until: Position,
-        limit: int | None = None,
-        newest_first: bool = False,
+        self, instance: InstanceId, streams: Collection[str], *, after: Position, until: Position
     ) -> list[Entry]:
-        """Entries of one VM, and of the hosts that showed it, with after < position <= until."""
+        """Entries of one VM, and of the hosts that showed it, that begin by `until` and do not end by `after`."""
         table = HISTORY.c
         of_hosts = sa.and_(table.instance.is_(None), table.stream.in_(streams))
-        query = sa.select(HISTORY).where(
-            sa.or_(table.instance == instance.bytes, of_hosts), table.position > after, table.position <= until
-        )
-        order = (table.position, table.index)
-        query = query.order_by(*(column.desc() for column in order) if newest_first else order).limit(limit)
+        # How far an open run goes, its host knows.
+        ends_later = sa.or_(table.last_position > after, table.sweeps.is_not(None))
+        return self._entries(sa.or_(table.instance == instance.bytes, of_hosts), table.position <= until, ends_later)
+
+    def first_seen(self, instance: InstanceId) -> dict[str, Position]:
+        """Where each stream that bears a VM's facts first mentions it."""
+        first = sa.func.min(HISTORY.c.position)
+        query = sa.select(HISTORY.c.stream, first).where(HISTORY.c.instance == instance.bytes).group_by("stream")
         with self._database.read() as connection:
-            return [_entry(row) for row in connection.execute(query).mappings()]
+            return {stream: Position(position) for stream, position in connection.execute(query)}
+
+    def of_hosts(self, kinds: Collection[str], *, until: Position) -> list[Entry]:
+        """Entries about hosts of these kinds."""
+        table = HISTORY.c
+        return self._entries(table.instance.is_(None), table.kind.in_(kinds), table.position <= until)
+
+    def _entries(self, *conditions: sa.ColumnElement[bool]) -> list[Entry]:
+        with self._database.read() as connection:
+            return [_entry(row) for row in connection.execute(sa.select(HISTORY).where(*conditions)).mappings()]
 
     def _write(
         self,
@@ -292,6 +278,39 @@ def _checkpoint(connection: sa.Connection) -> Position:
         return START
     query = sa.select(CHECKPOINT.c.position).where(CHECKPOINT.c.name == _NAME, CHECKPOINT.c.version == VERSION)
     return Position(connection.scalar(query) or 0)
+
+
+def _load(connection: sa.Connection, *, resume: bool) -> ReadModels:
+    models = ReadModels(resume=resume)
+    models.fleet.position = _checkpoint(connection)
+    if models.fleet.position == START:
+        return models
+    for row in connection.execute(sa.select(HOSTS)).mappings():
+        models.fleet.places[row["stream"]] = Place(
+            host=_HOST(row["host"]), version=row["version"], recorded_at=row["recorded_at"]
+        )
+        if row["planned"]:
+            models.derivation.planned.add(row["stream"])
+    for row in connection.execute(sa.select(POWER_STATE)).mappings():
+        instance = InstanceId(UUID(bytes=row["instance"]))
+        place = models.fleet.places[row["stream"]]
+        place.instances[instance] = _instance(row)
+        if row["touched"]:
+            place.touched.add(instance)
+        seen_on = models.fleet.seen_on
+        seen_on[instance] = (*seen_on.get(instance, ()), row["stream"])
+    for row in connection.execute(sa.select(VOUCHED)).mappings():
+        models.fleet.vouched[InstanceId(UUID(bytes=row["instance"]))] = _VOUCHED(row["record"])
+    for row in connection.execute(sa.select(HISTORY).where(HISTORY.c.open)).mappings():
+        entry = _entry(row)
+        assert entry.instance is not None
+        models.history.open[entry.instance, entry.stream] = entry
+    for row in connection.execute(sa.select(STOP_COMMANDS)).mappings():
+        command = _command(row)
+        models.commands.rows[command.requested.command] = command
+        if command.withdrawn is None:
+            models.derivation.take_up(command.requested)
+    return models
 
 
 # ------------------------------------------------------------------------------------------------- rows and back
