@@ -1,0 +1,46 @@
+"""The wall clock, and whether the kernel trusts it."""
+
+import ctypes
+import time
+from typing import Any, Self
+
+import pytest
+
+from es_power.ingest import clock
+
+
+def test_now_is_in_nanoseconds() -> None:
+    assert abs(clock.now() - time.time_ns()) < 10_000_000_000
+
+
+class _Kernel:
+    def __init__(self, result: int, status: int) -> None:
+        self._result, self._status = result, status
+
+    def __call__(self, *_: object, **__: object) -> Self:
+        return self
+
+    def adjtimex(self, timex: Any) -> int:
+        timex._obj.status = self._status
+        return self._result
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "synchronised"), [(0, 0x2001, True), (5, 0x2041, False), (0, 0x40, False), (-1, 0, None)]
+)
+def test_the_kernel_says_whether_the_clock_is_disciplined(
+    monkeypatch: pytest.MonkeyPatch, result: int, status: int, synchronised: bool | None
+) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", _Kernel(result, status))
+
+    assert clock.clock_synchronised() is synchronised
+
+
+def test_a_system_without_adjtimex_cannot_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
+
+    assert clock.clock_synchronised() is None
+
+
+def test_the_real_kernel_answers_something() -> None:
+    assert clock.clock_synchronised() in (True, False, None)
