@@ -81,7 +81,7 @@ class Service:
     ) -> None:
         """Observe until cancelled; `hosts` are pairs of a name (None: the one libvirt gives) and its hypervisor.
 
-        Started once every host that answers has been swept. A host that does not answer is tried again for ever, unless
+        Started once every host that answers has been swept, and the sweep is folded. A host that does not answer is tried again for ever, unless
         none does: then the first one's HypervisorError is raised. LeaseHeldError where another service observes one of
         the hosts into this log; TakenOverError where another took one over.
         """
@@ -105,6 +105,7 @@ class Service:
                 nursery.start_soon(self._observe_later, name, hypervisor)
             for each in list(self.observers.values()):
                 await each.seeing.wait()
+            await self._follower.caught_up()
             task_status.started(self)
 
     async def _observe_later(self, name: str | None, hypervisor: Hypervisor) -> None:
