@@ -81,9 +81,9 @@ class Service:
     ) -> None:
         """Observe until cancelled; `hosts` are pairs of a name (None: the one libvirt gives) and its hypervisor.
 
-        Started once every host that answers has been swept, and the sweep is folded. A host that does not answer is tried again for ever, unless
-        none does: then the first one's HypervisorError is raised. LeaseHeldError where another service observes one of
-        the hosts into this log; TakenOverError where another took one over.
+        Started once every host that answers has been swept, and the sweep is folded. A host that does not answer is
+        tried again for ever, unless none does: then the first one's HypervisorError is raised. LeaseHeldError where
+        another service observes one of the hosts into this log; TakenOverError where another took one over.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follower.run, self._folded)
