@@ -225,6 +225,8 @@ async def test_what_real_guests_do_and_suffer_is_recorded(
             await recorded.row(instance, None)
 
     events = {name: [word for word in words if word[0] != "?"] for name, words in stories.items()}
+    # qemu stops the CPUs of a guest that panics, and libvirt announces that as a pause only sometimes.
+    events["panics"] = [word for word in events["panics"] if word != "SUSPENDED/PAUSED"]
     booted = ["DEFINED/ADDED", "RESUMED/UNPAUSED", "STARTED/BOOTED"]
     assert events == {
         "off": [*booted, "SHUTDOWN/GUEST", "STOPPED/SHUTDOWN"],
