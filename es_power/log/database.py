@@ -21,6 +21,9 @@ Mode = Literal["read", "write"]
 LOCK_WAIT: Final = 10.0
 """Seconds that a writer waits for another process' transaction before LogUnavailableError."""
 
+#: What SQLite says where it cannot create the file of shared memory: which of the two depends on the file's mode.
+_NO_SHARED_MEMORY: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+
 _FULL: Final = 2  # PRAGMA synchronous, as SQLite reports it
 
 
@@ -142,7 +145,7 @@ class Database:
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
         except sqlite3.OperationalError as error:
             connection.close()
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or _wal(path).exists():
+            if error.sqlite_errorcode & 0xFF not in _NO_SHARED_MEMORY or _wal(path).exists():
                 raise
             self._frozen = _stamp(path)
             connection = _open(f"{path.as_uri()}?mode=ro&immutable=1")

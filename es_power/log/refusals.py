@@ -4,7 +4,7 @@ The database's own error stays as `__cause__`.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -12,40 +12,48 @@ import sqlalchemy as sa
 
 from es_power.errors import LogError, LogNotFoundError, LogUnavailableError
 
-_SQLITE: Final[Mapping[int, Callable[[str], LogError]]] = {
-    sqlite3.SQLITE_FULL: lambda place: LogUnavailableError(
-        f"the disk that holds {place} is full; free some space there. Nothing that was acknowledged is lost"
+_FULL: Final = "the disk that holds {place} is full; free some space there. Nothing that was acknowledged is lost"
+
+#: By SQLite's primary result code.
+_SQLITE: Final[Mapping[int, tuple[type[LogError], str]]] = {
+    sqlite3.SQLITE_FULL: (LogUnavailableError, _FULL),
+    sqlite3.SQLITE_READONLY: (
+        LogUnavailableError,
+        "{place} can only be read; check the owner and the mode of the file and its directory, and the mount",
     ),
-    sqlite3.SQLITE_READONLY: lambda place: LogUnavailableError(
-        f"{place} can only be read here; check the owner and the mode of the file and its directory, and the mount"
+    sqlite3.SQLITE_BUSY: (
+        LogUnavailableError,
+        "another process has held the lock of {place} for too long; `fuser -v` on the file names it",
     ),
-    sqlite3.SQLITE_BUSY: lambda place: LogUnavailableError(
-        f"another process holds the lock of {place} for too long; `fuser -v` on the file names it"
+    sqlite3.SQLITE_CANTOPEN: (
+        LogUnavailableError,
+        "{place} cannot be opened; check that it is there, and the owner and mode of the file and its directory",
     ),
-    sqlite3.SQLITE_CANTOPEN: lambda place: LogUnavailableError(
-        f"{place} cannot be opened; check the owner and the mode of the file and of its directory"
+    sqlite3.SQLITE_IOERR: (
+        LogUnavailableError,
+        "the disk that holds {place} reports an error; look at the kernel's log (`journalctl -k`)",
     ),
-    sqlite3.SQLITE_IOERR: lambda place: LogUnavailableError(
-        f"the disk that holds {place} reports an error; look at the kernel's log (`journalctl -k`)"
+    sqlite3.SQLITE_CORRUPT: (
+        LogError,
+        "{place} is damaged; stop the service, keep a copy of the file, and put back a backup",
     ),
-    sqlite3.SQLITE_CORRUPT: lambda place: LogError(
-        f"{place} is damaged; stop the service, keep a copy of the file, and put back a backup"
-    ),
-    sqlite3.SQLITE_NOTADB: lambda place: LogNotFoundError(
-        f"{place} is a file of another kind, not a log; give the path of a log with --log or ES_POWER_LOG"
+    sqlite3.SQLITE_NOTADB: (
+        LogNotFoundError,
+        "{place} is a file of another kind, not a log; give the path of a log with --log or ES_POWER_LOG",
     ),
 }
 
 #: By SQLSTATE (PostgreSQL's appendix A).
-_POSTGRES: Final[Mapping[str, Callable[[str], LogError]]] = {
-    "53100": _SQLITE[sqlite3.SQLITE_FULL],
-    "25006": lambda place: LogUnavailableError(
-        f"{place} is a standby or read-only, and cannot be written; give the primary server with --log or ES_POWER_LOG"
+_POSTGRES: Final[Mapping[str, tuple[type[LogError], str]]] = {
+    "53100": (LogUnavailableError, _FULL),
+    "25006": (
+        LogUnavailableError,
+        "{place} can only be read; give the primary server, opened for writing, with --log or ES_POWER_LOG",
     ),
-    "42501": lambda place: LogUnavailableError(
-        f"the role in {place} lacks a privilege; let the owner of the tables grant it, or use the owner's role"
+    "42501": (
+        LogUnavailableError,
+        "the role in {place} lacks a privilege; let the owner of the tables grant it, or use the owner's role",
     ),
-    "42P01": lambda place: LogNotFoundError(f"there is no log at {place}; `es-power log upgrade` creates one"),
 }
 
 
@@ -62,8 +70,9 @@ def translate_errors(place: str) -> Iterator[None]:
 
 def _explain(error: BaseException | None, place: str) -> LogError:
     primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    explain = _SQLITE.get(primary) or _POSTGRES.get(getattr(error, "sqlstate", None) or "")
-    if explain is not None:
-        return explain(place)
+    known = _SQLITE.get(primary) or _POSTGRES.get(getattr(error, "sqlstate", None) or "")
+    if known:
+        kind, text = known
+        return kind(text.format(place=place))
     said = " ".join(str(error).split())
     return LogUnavailableError(f"the database at {place} refuses: {said}")

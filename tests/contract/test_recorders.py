@@ -1,6 +1,7 @@
 """eventsourcing's own test cases, on every database: its `optional` ones too, and contiguous ids expected."""
 
 import tempfile
+import threading
 from abc import abstractmethod
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -36,6 +37,9 @@ class OnPlace:
         ensure_schema(self.database)
 
     def tearDown(self):
+        for thread in threading.enumerate():  # a shipped case leaves its readers running
+            if thread is not threading.main_thread() and not thread.daemon:
+                thread.join()
         self.database.close()
 
     def create_recorder(self):
