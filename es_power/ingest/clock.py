@@ -1,8 +1,10 @@
-"""The wall clock of this machine, and whether the kernel trusts it."""
+"""What the kernel of this machine says of time: the wall clock, whether it is disciplined, and which boot this is."""
 
 import ctypes
 import time
+from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from es_power.domain.time import Timestamp
 
@@ -39,3 +41,11 @@ def clock_synchronised() -> bool | None:
     if adjtimex(ctypes.byref(timex)) < 0:
         return None
     return not timex.status & _STA_UNSYNC
+
+
+def boot_id() -> UUID | None:
+    """Which boot of this machine it is; None where the kernel does not say (not Linux)."""
+    try:
+        return UUID(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    except OSError:
+        return None

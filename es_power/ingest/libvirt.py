@@ -9,11 +9,11 @@ Rules of this file:
    which the call reads.
 """
 
+import itertools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 from uuid import UUID
 
@@ -21,14 +21,15 @@ import libvirt
 import trio
 
 from es_power.domain.events import GapReason, InstanceId
-from es_power.domain.libvirt_numbers import CLOSE_REASONS, EVENT_IDS
+from es_power.domain.libvirt_numbers import EVENT_IDS
 from es_power.domain.ports import Clock
 from es_power.errors import HypervisorError, HypervisorUnavailableError
 from es_power.ingest.callbacks import EventCallbacks
-from es_power.ingest.clock import now
+from es_power.ingest.clock import boot_id, now
 from es_power.ingest.failures import NO_DOMAIN, NO_SUPPORT, Failure, error_of_call, error_of_open
 from es_power.ingest.hypervisor import Announcement, Hypervisor, Info
 from es_power.ingest.naming import driver_of, is_local
+from es_power.ingest.threads import Lost, within
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -132,8 +133,8 @@ class LibvirtHypervisor:
 
     async def open(self) -> "LibvirtConnection":
         """Open a connection, and ask for the host's name; a hung daemon is given up after the deadline."""
-        lost = _Lost()
-        handle, hostname = await _within(
+        lost = Lost()
+        handle, hostname = await within(
             self._deadline, self.uri, "let itself be opened", self._opening, self._open, lost.report
         )
         return LibvirtConnection(
@@ -173,10 +174,10 @@ class LibvirtConnection:
     """One open connection; see `es_power.ingest.hypervisor.Connection` for what its methods promise."""
 
     def __init__(
-        self, handle: "_Handle", *, uri: str, hostname: str, lost: "_Lost", deadline: float, clock: Clock
+        self, handle: "_Handle", *, uri: str, hostname: str, lost: Lost, deadline: float, clock: Clock
     ) -> None:
         self.hostname = hostname
-        self.boot_id = _boot_id() if is_local(uri) else None
+        self.boot_id = boot_id() if is_local(uri) else None
         self._uri = uri
         self._handle = handle
         self._lost = lost
@@ -227,12 +228,14 @@ class LibvirtConnection:
 
     async def _list_active(self, *, step: int = 500, reach: int = 10) -> list[Info]:
         """Look active VMs up by number: those rise from 1 on as VMs are started. About 1 ms each."""
-        count = await self._ask(_LIST, _count_active)
         found: list[Info] = []
-        for first in range(1, reach * count, step):
+        for first in itertools.count(1, step):
             found += await self._ask(_LIST, _list_numbers, range(first, first + step))
+            count = await self._ask(_LIST, _count_active)  # VMs come and go meanwhile
             if len(found) >= count:
                 return found
+            if first > reach * count:
+                break
         raise HypervisorError(f"{self._uri} has {count} active VMs, but libvirt lists only {RPC_LIMIT} in one call")
 
     async def wait_closed(self) -> GapReason:
@@ -252,19 +255,7 @@ class LibvirtConnection:
             with self._handle.used(asked) as raw:
                 return function(raw, *args)
 
-        return await _within(self._deadline, self._uri, asked, self._one_at_a_time, answer)
-
-
-async def _within(
-    deadline: float, uri: str, asked: str, limiter: trio.CapacityLimiter, function: Callable[[*Ts], T], *args: *Ts
-) -> T:
-    try:
-        with trio.fail_after(deadline):
-            return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=True, limiter=limiter)
-    except trio.TooSlowError as error:
-        raise HypervisorUnavailableError(
-            f"{uri} did not {asked} within {deadline:g} s; is its libvirtd hung?"
-        ) from error
+        return await within(self._deadline, self._uri, asked, self._one_at_a_time, answer)
 
 
 class _Handle:
@@ -334,30 +325,6 @@ class _NextRound:
         libvirt.virEventRemoveTimeout(self._timer)
 
 
-class _Lost:
-    """How libvirt's thread tells a task that the connection is lost."""
-
-    def __init__(self) -> None:
-        self._token = trio.lowlevel.current_trio_token()
-        self._told = trio.Event()
-        self._reason = GapReason.CONNECTION_LOST
-
-    def report(self, _connection: object, reason: int, _: object) -> None:
-        """Be libvirt's close callback."""
-        with suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(self._tell, reason)
-
-    def _tell(self, reason: int) -> None:
-        if CLOSE_REASONS.get(reason) == "KEEPALIVE":
-            self._reason = GapReason.KEEPALIVE
-        self._told.set()
-
-    async def wait(self) -> GapReason:
-        """Wait until it was told."""
-        await self._told.wait()
-        return self._reason
-
-
 # ------------------------------------------------------------------------------------- what runs in worker threads
 
 _LIST: Final = "list its VMs"
@@ -422,13 +389,6 @@ def _failure(error: Any) -> Failure:
         errno=error.get_int1(),
         text=str(error),
     )
-
-
-def _boot_id() -> UUID | None:
-    try:
-        return UUID(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-    except OSError:
-        return None
 
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 import ctypes
 import time
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -44,3 +45,11 @@ def test_a_system_without_adjtimex_cannot_say(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_real_kernel_answers_something() -> None:
     assert clock.clock_synchronised() in (True, False, None)
+
+
+def test_the_boot_is_known_on_linux_and_elsewhere_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert clock.boot_id() == clock.boot_id() is not None
+
+    monkeypatch.setattr(clock, "Path", lambda _: Path("/nowhere"))
+
+    assert clock.boot_id() is None
