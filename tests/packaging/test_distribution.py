@@ -116,7 +116,8 @@ def test_the_wheel_from_the_source_distribution_is_the_wheel_from_the_checkout(
 
 def test_the_unit_suite_passes_on_the_installed_wheel(installed: Path, checkout: Path, tmp_path: Path) -> None:
     options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(checkout), "-c", str(checkout / "pyproject.toml")]
-    program = f"import sys, pytest\nsys.path.append({str(checkout)!r})\nsys.exit(pytest.main({[*options, str(checkout / 'tests/unit')]!r}))"
+    options.append(str(checkout / "tests/unit"))
+    program = f"import sys, pytest\nsys.path.append({str(checkout)!r})\nsys.exit(pytest.main({options!r}))"
 
     done = run_against(installed, tmp_path, program)
 
