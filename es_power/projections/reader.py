@@ -7,6 +7,7 @@ import trio
 from es_power.domain.events import InventoryRecorded, Position, Recorded
 from es_power.domain.ports import EventReader
 from es_power.errors import UnknownEventError
+from es_power.projections.history import Entry
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
 
@@ -40,6 +41,18 @@ async def read_models(
 async def load(log: EventReader, store: Store, *, resume: bool = False) -> ReadModels:
     """Read the models as of the tables' checkpoint."""
     models = await trio.to_thread.run_sync(lambda: store.load(resume=resume))
+    await _list_inventories(log, models)
+    return models
+
+
+async def load_all(log: EventReader, store: Store) -> tuple[ReadModels, list[Entry]]:
+    """Read the models and all history as of the tables' checkpoint."""
+    models, entries = await trio.to_thread.run_sync(store.load_all)
+    await _list_inventories(log, models)
+    return models, entries
+
+
+async def _list_inventories(log: EventReader, models: ReadModels) -> None:
     for stream, place in models.fleet.places.items():
         # A sweep names its inventory by version, so the one in force is read where it stands.
         inventory = place.host.inventory
@@ -48,7 +61,6 @@ async def load(log: EventReader, store: Store, *, resume: bool = False) -> ReadM
             event = records[0].event
             assert isinstance(event, InventoryRecorded)
             place.order = {instance: index for index, instance in enumerate(event.instances)}
-    return models
 
 
 async def next_batch(log: EventReader, models: ReadModels, *, until: Position | None = None) -> list[Recorded]:

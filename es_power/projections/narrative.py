@@ -1,0 +1,241 @@
+"""The history of one VM as lines to read: events, runs of equal observations, and what befell its hosts meanwhile.
+
+The read model says where in the log each line's fact stands; what it says is read there. A run that reaches over the
+edge of the time that was asked for is shown whole; opened, only its observations within.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import trio
+
+from es_power.domain.events import (
+    START,
+    Event,
+    HostSwept,
+    InstanceId,
+    InventoryRecorded,
+    Position,
+    RecordCleared,
+    RecordDeclared,
+    Recorded,
+    StateObserved,
+    StopRequested,
+)
+from es_power.domain.streams import observed_host
+from es_power.errors import UnknownEventError
+from es_power.projections.history import Entry
+from es_power.projections.queries import View, find, part, texts
+from es_power.projections.reader import BATCH, next_batch
+
+__all__ = ["Line", "follow", "history"]
+
+Key = tuple[Position, int | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of a history."""
+
+    entry: Entry
+    #: The fact, a sweep as this VM's part of it; of a run, its first one. None where it cannot be read.
+    event: Event | None
+    host: str | None
+    #: Whether it stands for all observations of a run.
+    is_run: bool
+    #: Who said it and why, where a person did.
+    by: str | None = None
+    why: str | None = None
+
+
+async def history(
+    view: View, vm: str, *, after: Position = START, until: Position | None = None, opened: bool = False
+) -> list[Line]:
+    """The history of a VM in the order of the log, `after` < position <= `until`; raises as `find` does.
+
+    With `opened`, each observation of a run is a line of its own.
+    """
+    instance = await find(view, vm)
+    last = view.position if until is None else until
+    entries = [
+        entry
+        for entry in await _entries(view, instance, after=after, until=last)
+        if entry.position <= last and entry.last_position > after
+    ]
+    if not opened:
+        return await _lines(view, instance, entries, {})
+    singles: list[Entry] = []
+    facts: dict[Key, Recorded] = {}
+    for entry in entries:
+        if not _is_run(entry):
+            singles.append(entry)
+            continue
+        async for recorded in _observations(view, instance, entry):
+            if after < recorded.position <= last:
+                facts[recorded.position, recorded.index] = recorded
+                singles.append(_single(entry, recorded))
+    return await _lines(view, instance, sorted(singles, key=_place), facts)
+
+
+async def follow(view: View, instance: InstanceId) -> AsyncIterator[Line]:
+    """Give what the log gains about a VM, each observation as a line of its own, until cancelled.
+
+    The view goes along; so does its position.
+    """
+    models = view.models
+    while True:
+        for recorded in await next_batch(view.log, models):
+            step = models.apply([recorded])
+            streams = models.fleet.seen_on.get(instance, ())
+            observation = _observation(view, instance, recorded)
+            for entry in step.entries.values():
+                concerned = entry.instance == instance or (entry.instance is None and entry.stream in streams)
+                if concerned and entry.position == recorded.position:
+                    facts = {(observation.position, observation.index): observation} if observation else {}
+                    observation = None
+                    for line in await _lines(view, instance, [entry], facts):
+                        yield line
+            run = models.history.open.get((instance, recorded.stream))
+            if observation is not None and run is not None:
+                facts = {(observation.position, observation.index): observation}
+                for line in await _lines(view, instance, [_single(run, observation)], facts):
+                    yield line
+        await view.log.wait_beyond(view.position)
+
+
+# ----------------------------------------------------------------------------------------------- entries
+
+
+async def _entries(view: View, instance: InstanceId, *, after: Position, until: Position) -> list[Entry]:
+    """All entries of a VM, and those of its hosts from when they first showed it until it was gone from there."""
+    streams = view.fleet.hosts_of(instance)
+    stored: list[Entry] = []
+    first: dict[str, Position] = {}
+    since = view.rest.since
+    if since:
+        stored = await trio.to_thread.run_sync(
+            lambda: view.store.history(instance, streams.keys(), after=after, until=min(until, since))
+        )
+        first = await trio.to_thread.run_sync(lambda: view.store.first_seen(instance))
+    newer = [
+        entry
+        for entry in view.rest.entries.values()
+        if entry.instance == instance or (entry.instance is None and entry.stream in streams)
+    ]
+    for entry in newer:
+        if entry.instance == instance:
+            first[entry.stream] = min(entry.position, first.get(entry.stream, entry.position))
+    gone = {stream: known.position for stream, known in streams.items() if known.gone}
+    entries = {_place(entry): entry for entry in [*stored, *newer]}
+    return [
+        entry.through(view.fleet.places[entry.stream].host) if entry.open else entry
+        for _, entry in sorted(entries.items())
+        if entry.instance == instance or first[entry.stream] <= entry.position <= gone.get(entry.stream, entry.position)
+    ]
+
+
+def _place(entry: Entry) -> tuple[int, int]:
+    return entry.position, -1 if entry.index is None else entry.index
+
+
+def _is_run(entry: Entry) -> bool:
+    return entry.kind == StateObserved.__name__ and not entry.stale
+
+
+# ---------------------------------------------------------------------------------------------- opened runs
+
+
+async def _observations(view: View, instance: InstanceId, run: Entry) -> AsyncIterator[Recorded]:
+    """Read the observations that a run stands for: all of this VM in its stream, from the first to the last."""
+    log = view.log
+    orders: dict[int, Mapping[InstanceId, int]] = {}
+    read = await log.read_at([run.position])
+    after = read[run.position].version - 1
+    while True:
+        try:
+            batch = await log.read_stream(run.stream, after=after, limit=BATCH)
+        except UnknownEventError:
+            after += 1
+            continue
+        for recorded in batch:
+            if recorded.position > run.last_position:
+                return
+            event = recorded.event
+            if isinstance(event, StateObserved) and event.instance == instance:
+                yield recorded
+            elif isinstance(event, HostSwept):
+                if event.inventory not in orders:
+                    orders[event.inventory] = await _order(view, run.stream, event.inventory)
+                index = orders[event.inventory].get(instance)
+                if index is not None and 2 * len(orders[event.inventory]) == len(event.states):
+                    yield part(recorded, event, index, instance)
+            after = recorded.version
+        if not batch:
+            return
+
+
+async def _order(view: View, stream: str, inventory: int) -> Mapping[InstanceId, int]:
+    """Where each VM stands in the inventory of that version."""
+    for recorded in await view.log.read_stream(stream, after=inventory - 1, limit=1):
+        if isinstance(recorded.event, InventoryRecorded):
+            return {instance: index for index, instance in enumerate(recorded.event.instances)}
+    return {}
+
+
+def _observation(view: View, instance: InstanceId, recorded: Recorded) -> Recorded | None:
+    """What the newest record says of a VM, where it is an observation of it."""
+    event = recorded.event
+    if isinstance(event, StateObserved) and event.instance == instance:
+        return recorded
+    if isinstance(event, HostSwept) and recorded.position not in view.fleet.quarantined:
+        index = view.fleet.places[recorded.stream].order.get(instance)
+        return None if index is None else part(recorded, event, index, instance)
+    return None
+
+
+def _single(run: Entry, recorded: Recorded) -> Entry:
+    """One observation of a run as an entry of its own."""
+    return replace(
+        run,
+        position=recorded.position,
+        index=recorded.index,
+        observed_at=recorded.event.observed_at,
+        recorded_at=recorded.recorded_at,
+        changed=run.changed and recorded.position == run.position,
+        last_position=recorded.position,
+        last_observed_at=recorded.event.observed_at,
+        count=1,
+        open=False,
+        sweeps=None,
+    )
+
+
+# -------------------------------------------------------------------------------------------------- lines
+
+
+async def _lines(
+    view: View, instance: InstanceId, entries: Sequence[Entry], opened: Mapping[Key, Recorded]
+) -> list[Line]:
+    """Put entries into lines; `opened` has the observations that are lines of their own."""
+    facts = await view.log.read_at([entry.position for entry in entries if (entry.position, entry.index) not in opened])
+    events: list[Event | None] = []
+    for entry in entries:
+        recorded = opened.get((entry.position, entry.index)) or facts.get(entry.position)
+        if recorded and isinstance(recorded.event, HostSwept) and entry.index is not None:
+            recorded = part(recorded, recorded.event, entry.index, instance)
+        events.append(recorded.event if recorded else None)
+    said: Collection[RecordDeclared | RecordCleared] = [
+        event for event in events if isinstance(event, RecordDeclared | RecordCleared)
+    ]
+    text_of = await texts(view.log, [*(event.by for event in said), *(event.why for event in said)])
+    return [
+        Line(
+            entry=entry,
+            event=event,
+            host=event.host if isinstance(event, StopRequested) else observed_host(entry.stream),
+            is_run=_is_run(entry) and (entry.position, entry.index) not in opened,
+            by=text_of(event.by) if isinstance(event, RecordDeclared | RecordCleared) else None,
+            why=text_of(event.why) if isinstance(event, RecordDeclared | RecordCleared) else None,
+        )
+        for entry, event in zip(entries, events, strict=True)
+    ]

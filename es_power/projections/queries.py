@@ -1,0 +1,311 @@
+"""The questions people ask, answered from the read models of a log at one position.
+
+Rules of this file:
+1. Every answer is true at its view's position; several questions to one view are asked at the same moment of the log.
+2. Nothing here reads a clock: whoever asks says what time it is.
+3. A VM's name is its owner's choice, so a message shows it as Python would, with nothing in it that a terminal obeys.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Final
+from uuid import UUID
+
+import trio
+
+from es_power.domain.events import (
+    GapClosed,
+    GapOpened,
+    GapReason,
+    HostSwept,
+    InstanceId,
+    Label,
+    Position,
+    RecordDeclared,
+    Recorded,
+)
+from es_power.domain.streams import observed_host
+from es_power.domain.time import Timestamp
+from es_power.errors import AmbiguousNameError, InstanceNotFoundError
+from es_power.log import SqlLog
+from es_power.projections.fleet import Fleet
+from es_power.projections.power_state import PowerRow, power_rows, rows_of
+from es_power.projections.reader import read_models
+from es_power.projections.readmodels import ReadModels, Step
+from es_power.projections.stop_commands import CommandRow
+from es_power.projections.store import Store
+
+__all__ = [
+    "FORGOTTEN",
+    "Command",
+    "Gap",
+    "Status",
+    "View",
+    "command",
+    "commands",
+    "explain",
+    "find",
+    "gaps",
+    "look",
+    "status",
+    "texts",
+]
+
+FORGOTTEN: Final = "(forgotten)"
+"""Shown for a text that was erased on somebody's request."""
+
+_CANDIDATES: Final = 5  # that a message lists
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """The read models of a log at one position, and where their facts are read."""
+
+    log: SqlLog
+    store: Store
+    models: ReadModels
+    #: What the tables do not have: everything after `rest.since`.
+    rest: Step
+
+    @property
+    def fleet(self) -> Fleet:
+        """Every VM on every host."""
+        return self.models.fleet
+
+    @property
+    def position(self) -> Position:
+        """The position of the log that every answer is true at."""
+        return self.models.fleet.position
+
+
+async def look(
+    log: SqlLog, *, until: Position | None = None, progress: Callable[[Position], None] = lambda _: None
+) -> View:
+    """Take a view of a log as it is now, or as it was at a position."""
+    store = Store(log.database)
+    models, rest = await read_models(log, store, until=until, progress=progress)
+    return View(log=log, store=store, models=models, rest=rest)
+
+
+async def texts(log: SqlLog, labels: Iterable[Label | None]) -> Callable[[Label | None], str | None]:
+    """Look up labels at once; what comes back gives the text of each, None for none."""
+    known = await log.labels(list({label.id for label in labels if label}))
+    return lambda label: known.get(label.id, FORGOTTEN) if label else None
+
+
+# ------------------------------------------------------------------------------------------------- which VM
+
+
+async def find(view: View, text: str) -> InstanceId:
+    """Find the VM that a person means: by UUID, by the name it has now, as HOST/NAME, or by the beginning of either.
+
+    A VM that is gone does not have its name any more, but where no other has it, it is meant. Raises
+    InstanceNotFoundError, and AmbiguousNameError where several fit.
+    """
+    instance = _as_uuid(text)
+    if instance in view.fleet.seen_on:
+        return instance
+    name_of = await texts(view.log, (known.name for _, _, known in view.fleet))
+    bearers = [
+        _Bearer(instance, observed_host(stream) or stream, name_of(known.name) or "", present=not known.gone)
+        for instance, stream, known in view.fleet
+    ]
+    fits: Sequence[Callable[[_Bearer], bool]] = (
+        lambda bearer: bearer.name == text,
+        lambda bearer: f"{bearer.host}/{bearer.name}" == text,
+        lambda bearer: bearer.name.startswith(text) or str(bearer.instance).startswith(text.lower()),
+    )
+    for fit in fits if text else ():
+        fitting = [bearer for bearer in bearers if fit(bearer)]
+        for some in ([bearer for bearer in fitting if bearer.present], fitting):
+            if found := {bearer.instance for bearer in some}:
+                return _only(text, found, some)
+    close = get_close_matches(text, {bearer.name for bearer in bearers}, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "`es-power status --all` lists those that are"
+    raise InstanceNotFoundError(f"no VM {text!r} is known to the log at position {view.position}; {hint}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Bearer:
+    """A VM under the name it has on one host."""
+
+    instance: InstanceId
+    host: str
+    name: str
+    present: bool
+
+
+def _as_uuid(text: str) -> InstanceId | None:
+    try:
+        return InstanceId(UUID(text))
+    except ValueError:
+        return None
+
+
+def _only(text: str, found: Collection[InstanceId], bearers: Sequence[_Bearer]) -> InstanceId:
+    if len(found) == 1:
+        return next(iter(found))
+    listed = ", ".join(f"{bearer.instance} ({bearer.host}/{bearer.name!r})" for bearer in bearers[:_CANDIDATES])
+    more = f" and {len(bearers) - _CANDIDATES} more" if len(bearers) > _CANDIDATES else ""
+    raise AmbiguousNameError(f"{len(found)} VMs fit {text!r}: {listed}{more}; say which by UUID or HOST/NAME")
+
+
+# -------------------------------------------------------------------------------------------------- status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """A row of the power_state table, and the VM's name in plain text."""
+
+    name: str | None
+    row: PowerRow
+
+
+async def status(view: View, vm: str | None = None, *, now: Timestamp, everything: bool = False) -> list[Status]:
+    """What is said of one VM, or of all in the order of their names, at the time `now`.
+
+    With `everything`, of each on each host that ever showed it, gone ones included. Raises as `find` does.
+    """
+    if vm is None:
+        rows = list(power_rows(view.fleet, now=now, everything=everything))
+    else:
+        rows = list(rows_of(view.fleet, await find(view, vm), now=now, everything=everything))
+    name_of = await texts(view.log, (row.name for row in rows))
+    named = [Status(name=name_of(row.name), row=row) for row in rows]
+    return sorted(named, key=lambda each: (each.name or "", each.row.instance, each.row.host))
+
+
+# ---------------------------------------------------------------------------------------------------- gaps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Blind time: nobody saw a host."""
+
+    host: str
+    stream: str
+    since: Timestamp
+    #: None: still blind.
+    until: Timestamp | None
+    reason: GapReason
+    #: How many events were lost, where that is known.
+    lost: int | None
+    #: Where the log says that it began.
+    position: Position
+
+
+async def gaps(view: View) -> list[Gap]:
+    """All blind times of all hosts, in the order in which they were noticed."""
+    kinds = {GapOpened.__name__, GapClosed.__name__}
+    entries = [entry for entry in view.rest.entries.values() if entry.kind in kinds]
+    if view.rest.since:
+        entries += await trio.to_thread.run_sync(lambda: view.store.of_hosts(kinds, until=view.rest.since))
+    facts = await view.log.read_at([entry.position for entry in entries])
+    found: list[Gap] = []
+    open_since: dict[str, int] = {}
+    for _, recorded in sorted(facts.items()):
+        event, stream = recorded.event, recorded.stream
+        if isinstance(event, GapOpened) and stream not in open_since:
+            open_since[stream] = len(found)
+            found.append(
+                Gap(
+                    host=observed_host(stream) or stream,
+                    stream=stream,
+                    since=event.since,
+                    until=None,
+                    reason=event.reason,
+                    lost=None,
+                    position=recorded.position,
+                )
+            )
+        elif isinstance(event, GapClosed) and stream in open_since:
+            index = open_since.pop(stream)
+            found[index] = replace(found[index], until=event.observed_at, lost=event.lost)
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ commands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One stop command, with the facts that justify it."""
+
+    row: CommandRow
+    name: str | None
+    #: What was observed (a sweep as this VM's part of it) and what the record said; None where it cannot be read.
+    observation: Recorded | None
+    record: Recorded | None
+    #: Who declared the record, and why; None for Nova's.
+    by: str | None
+    why: str | None
+
+
+async def commands(view: View) -> list[Command]:
+    """All stop commands that were recorded, in the order in which they were."""
+    return await explain(view, view.models.commands.rows.values())
+
+
+async def command(view: View, text: str) -> Command:
+    """One stop command, by its id or the beginning of it; raises InstanceNotFoundError and AmbiguousNameError."""
+    rows = view.models.commands.rows
+    found = [row for command_id, row in rows.items() if text and str(command_id).startswith(text.lower())]
+    if not found:
+        hint = "`es-power commands list` has the ids of all"
+        raise InstanceNotFoundError(f"no stop command {text!r} is in the log at position {view.position}; {hint}")
+    if len(found) > 1:
+        listed = ", ".join(str(row.requested.command) for row in found[:_CANDIDATES])
+        raise AmbiguousNameError(f"{len(found)} stop commands begin with {text!r}, among them {listed}; write more")
+    return (await explain(view, found))[0]
+
+
+async def explain(view: View, rows: Collection[CommandRow]) -> list[Command]:
+    """Read the facts that justify commands, recorded ones or those of a what-if."""
+    wanted = {position for row in rows for position in (row.requested.observation, row.requested.record)}
+    facts = await view.log.read_at(sorted(wanted))
+    said = {row.requested.command: facts.get(row.requested.record) for row in rows}
+    declared = [record.event for record in said.values() if record and isinstance(record.event, RecordDeclared)]
+    names = {row.requested.instance: label_of(view.fleet, row.requested.instance) for row in rows}
+    text_of = await texts(
+        view.log, [*names.values(), *(each.by for each in declared), *(each.why for each in declared)]
+    )
+    return [
+        _command(row, facts, said[row.requested.command], text_of, names[row.requested.instance])
+        for row in sorted(rows, key=lambda row: row.position)
+    ]
+
+
+def _command(
+    row: CommandRow,
+    facts: Mapping[Position, Recorded],
+    record: Recorded | None,
+    text_of: Callable[[Label | None], str | None],
+    name: Label | None,
+) -> Command:
+    request = row.requested
+    observation = facts.get(request.observation)
+    if observation and isinstance(observation.event, HostSwept) and request.observation_index is not None:
+        observation = part(observation, observation.event, request.observation_index, request.instance)
+    said = record.event if record else None
+    return Command(
+        row=row,
+        name=text_of(name),
+        observation=observation,
+        record=record,
+        by=text_of(said.by) if isinstance(said, RecordDeclared) else None,
+        why=text_of(said.why) if isinstance(said, RecordDeclared) else None,
+    )
+
+
+def part(recorded: Recorded, sweep: HostSwept, index: int, instance: InstanceId) -> Recorded:
+    """Read a sweep as what it says of one VM."""
+    return replace(recorded, event=sweep.answer(index, instance), index=index)
+
+
+def label_of(fleet: Fleet, instance: InstanceId) -> Label | None:
+    """The name of a VM on the host whose word counts, else on the one that showed it last."""
+    hosts = fleet.hosts_of(instance)
+    owner = fleet.owner(instance).host
+    known = hosts[owner] if owner else max(hosts.values(), key=lambda known: known.position, default=None)
+    return known.name if known else None
