@@ -92,6 +92,7 @@ class Codec:
         self._unpack = msgspec.msgpack.Decoder(tuple[Any, ...]).decode
         self._writes: dict[type[Event], tuple[str, _Wire]] = {}
         self._reads: dict[str, _Schema] = {}
+        self._wires: dict[str, _Wire] = {}
         for event in recordable() if recorded is None else recorded:
             name, wire, version = event.__name__, _Wire(event), 1
             steps: list[Upcaster] = []
@@ -99,6 +100,7 @@ class Codec:
                 steps.append(step)
                 version += 1
             self._writes[event] = (f"{name}:{version}", wire)
+            self._wires[name] = wire
             for older in range(version):
                 self._reads[f"{name}:{older + 1}"] = _Schema(name, len(wire.names), wire, tuple(steps[older:]))
 
@@ -134,6 +136,13 @@ class Codec:
             return schema.name, values if len(values) == schema.size else schema.wire.complete(values)
         except _UNREADABLE as error:
             raise UnknownEventError(topic, position=position, reason=str(error)) from error
+
+    def build(self, name: str, raw: Raw, *, position: int | None = None) -> Event:
+        """Give the event whose class and bare fields `raw` gave; UnknownEventError where they do not fit."""
+        try:
+            return self._wires[name].read(self._pack(raw))
+        except _UNREADABLE as error:
+            raise UnknownEventError(name, position=position, reason=str(error)) from error
 
     def _upcast(self, schema: _Schema, state: bytes) -> Raw:
         values = self._unpack(state)

@@ -165,12 +165,13 @@ class Database:
 
         @sa.event.listens_for(engine, "connect")
         def connect(connection: Any, _record: object) -> None:
+            connection.autocommit = True
             connection.execute("SET synchronous_commit = on")
             if self.mode == "read":
                 connection.execute("SET default_transaction_read_only = on")
             for setting in ("synchronous_commit", "fsync"):
                 _require_durable(setting, connection.execute(f"SHOW {setting}").fetchone()[0], "on")
-            connection.commit()
+            connection.autocommit = False
 
         return engine
 
