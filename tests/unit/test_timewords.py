@@ -107,9 +107,9 @@ def test_what_is_shown_in_rfc_3339_can_be_given_back(at):
     assert parse(rfc3339(at), now=NOW, zone=BERLIN) == at
 
 
-@given(st.datetimes(), st.integers(-1439, 1439))
+@given(st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31)), st.integers(-1439, 1439))  # noqa: DTZ001
 def test_rfc_3339_with_any_offset_is_read_as_python_reads_it(naive, minutes):
-    aware = naive.replace(microsecond=0, year=2026, tzinfo=timezone(timedelta(minutes=minutes)))
+    aware = naive.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=minutes)))
 
     assert parse(aware.isoformat(), now=NOW, zone=BERLIN) == timestamp(aware)
 
