@@ -165,9 +165,16 @@ async def test_a_guest_that_is_destroyed(host: Host) -> None:
     assert await host.state() == "SHUTOFF/DESTROYED"
 
 
+async def _kill(pid: int) -> None:
+    process = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    await trio.lowlevel.wait_readable(process)  # it is gone
+    os.close(process)
+
+
 async def test_a_guest_whose_qemu_is_killed(host: Host, daemon: Libvirtd) -> None:
     await host.define()
-    os.kill(daemon.guest_pid(host.name), signal.SIGKILL)
+    await _kill(daemon.guest_pid(host.name))
     await host.watcher.until("STOPPED/FAILED")
 
     assert host.words == ["STOPPED/FAILED"]
@@ -178,9 +185,8 @@ async def test_a_guest_killed_while_its_daemon_is_down_is_found_only_by_asking(
     host: Host, daemon: Libvirtd, watch: Watch
 ) -> None:
     await host.define()
-    pid = daemon.guest_pid(host.name)
     daemon.kill()
-    os.kill(pid, signal.SIGKILL)
+    await _kill(daemon.guest_pid(host.name))
     daemon.start()
 
     async with watch(daemon.uri("qemu", "/session")) as later:

@@ -63,7 +63,17 @@ class Libvirtd:
         """Start it, and wait until it accepts connections (a killed one leaves its socket file behind)."""
         as_user: dict[str, Any] = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
         self._process = subprocess.Popen(
-            ["libvirtd", "-f", self.directory / "libvirtd.conf", "-p", self.directory / "libvirtd.pid"],
+            # It ends with the tests, though they crash: an abort skips every fixture's end.
+            [
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                "libvirtd",
+                "-f",
+                self.directory / "libvirtd.conf",
+                "-p",
+                self.directory / "libvirtd.pid",
+            ],
             env={
                 "PATH": _PATH,
                 "HOME": str(self.directory),
