@@ -39,7 +39,7 @@ def ensure_schema(database: Database, *, upgrade_postgres: bool = False) -> None
     with _alone(database.place), database.write() as connection:
         if not database.is_sqlite:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        stored = _stored(connection, database.place)
+        stored = stored_schema(connection, database.place)
         if stored == 0 and sa.inspect(connection).get_table_names():
             raise LogNotFoundError(f"{database.place} holds another program's tables; give the log a place of its own")
         if 0 < stored < schema.CURRENT:
@@ -58,7 +58,7 @@ def ensure_schema(database: Database, *, upgrade_postgres: bool = False) -> None
 def check_schema(database: Database) -> None:
     """Raise LogNotFoundError where there is no log to read, and LogSchemaError where it is newer than this es_power."""
     with database.read() as connection:
-        if _stored(connection, database.place) == 0:
+        if stored_schema(connection, database.place) == 0:
             raise LogNotFoundError(
                 f"there is no log at {database.place}; `es-power run` and `es-power demo` create one"
             )
@@ -73,7 +73,7 @@ def upgrade(place: str | Path) -> None:
         database.close()
 
 
-def _stored(connection: sa.Connection, place: Place) -> int:
+def stored_schema(connection: sa.Connection, place: Place) -> int:
     """Give the number of the stored schema, 0 where there is none."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return 0

@@ -1,0 +1,115 @@
+"""All commands under one name, and how they end: exit codes, and errors as lines that a person can act on.
+
+Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 finding, 5 unreachable; 130 after Ctrl-C. Nothing that es_power
+raises on purpose shows a traceback; what does show one is a mistake of ours.
+"""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version as installed_version
+from typing import Annotated
+
+import typer
+
+from es_power.cli import commands, declare, demo, doctor, gaps, history, log, policy, replay, run, status
+from es_power.errors import EsPowerError
+
+__all__ = ["app", "main"]
+
+_INTERRUPTED = 128 + 2  # as a shell says it of SIGINT
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"es-power {installed_version('es-power')}")
+        raise typer.Exit
+
+
+def _root(
+    ctx: typer.Context,
+    *,
+    version: Annotated[  # noqa: ARG001 (its callback does it)
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Keep the power state of libvirt VMs true, and say afterwards what happened, who knew it when, and what followed.
+
+    Facts are in one log that is only ever appended to; every answer is read from it. Nothing here stops a VM.
+    """
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help(), nl=False)
+
+
+def _app() -> typer.Typer:
+    made = typer.Typer(
+        callback=_root,
+        invoke_without_command=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+    )
+    for module in (run, demo, doctor, status, history, gaps, commands, replay, policy, declare, log):
+        module.register(made)
+    return made
+
+
+app = _app()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name may hold what the terminal's encoding has not.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = app(arguments, prog_name="es-power", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read this has seen enough. The interpreter flushes once more at its end, into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except BaseException as error:  # noqa: BLE001 (what is not for us is raised again)
+        return _end(error)
+    return code if isinstance(code, int) else 0
+
+
+def _end(error: BaseException) -> int:
+    """Say what was wrong and give the exit code; raise again what we did not raise on purpose."""
+    causes = list(dict.fromkeys(_causes(error)))
+    if all(isinstance(cause, KeyboardInterrupt) for cause in causes):
+        return _INTERRUPTED
+    if any(not isinstance(cause, EsPowerError | typer.TyperException | KeyboardInterrupt) for cause in causes):
+        raise error
+    expected = [cause for cause in causes if isinstance(cause, EsPowerError | typer.TyperException)]
+    for cause in expected:
+        for line in _text(cause).splitlines():
+            _complain(line)
+    return expected[0].exit_code
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Take exception groups apart: what is raised in a nursery comes in one."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _causes(inner)
+    else:
+        yield error
+
+
+def _text(error: EsPowerError | typer.TyperException) -> str:
+    if isinstance(error, EsPowerError):
+        return str(error)
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context else "es-power"
+    return f"{error.format_message().rstrip('.')}; see `{where} --help`"
+
+
+def _complain(line: str) -> None:
+    """Write one line to standard error, without anything that a terminal would obey."""
+    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+    with contextlib.suppress(BrokenPipeError):
+        print(f"es-power: {shown}", file=sys.stderr)  # noqa: T201

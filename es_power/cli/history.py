@@ -1,0 +1,84 @@
+"""`es-power history`: what happened to one VM."""
+
+import sys
+from typing import Annotated, Final
+
+import typer
+
+from es_power.cli.options import (
+    ASK,
+    UNDERSTOOD,
+    ConfigOption,
+    LogOption,
+    OutputOption,
+    Printer,
+    UtcOption,
+    VmArgument,
+    ask,
+    find_moment,
+    place,
+)
+from es_power.cli.rows import HISTORY, line_row
+from es_power.domain.events import START
+from es_power.log import SqlLog
+from es_power.output import Format
+from es_power.projections.narrative import follow, history as ask_history
+from es_power.projections.queries import find, look
+
+_BEFORE_FOLLOWING: Final = 10  # lines, as journalctl and tail show
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(rich_help_panel=ASK)(history)
+
+
+def history(
+    vm: VmArgument,
+    *,
+    since: Annotated[
+        str | None, typer.Option("--since", "-S", metavar="TIME|POSITION", help=f"From then on. {UNDERSTOOD}")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", "-U", metavar="TIME|POSITION", help="Up to then.")] = None,
+    lines: Annotated[int | None, typer.Option("--lines", "-n", min=0, help="Only the newest so many.")] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="Newest first.")] = False,
+    following: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Go on with what comes, each observation by itself (json: one a line)."),
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show each observation by itself, also those that say nothing new.")
+    ] = False,
+    log: LogOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Format.TABLE,
+    utc: UtcOption = False,
+) -> None:
+    """Show what happened to a VM, in the order of the log: events, observations, blind times, records, commands.
+
+    Equal observations with nothing in between are one line, with the first, the last, and their number.
+    """
+    if following and (reverse or until):
+        raise typer.BadParameter("it goes on with what comes, so neither --reverse nor --until", param_hint="--follow")
+    if following and output is Format.JSON:
+        output = Format.JSONL
+    if following and lines is None and since is None:
+        lines = _BEFORE_FOLLOWING
+    printer = Printer(output, utc)
+
+    async def question(opened: SqlLog) -> None:
+        after = (await find_moment(opened, since, "--since", zone=printer.zone)).position if since else START
+        last = (await find_moment(opened, until, "--until", zone=printer.zone)).position if until else None
+        view = await look(opened)
+        instance = await find(view, vm)
+        found = await ask_history(view, str(instance), after=after, until=last, opened=everything)
+        if lines is not None:
+            found = found[max(len(found) - lines, 0) :]
+        printer.rows([line_row(line, instance) for line in (reversed(found) if reverse else found)], HISTORY)
+        if following:
+            sys.stdout.flush()
+            async for line in follow(view, instance):
+                printer.rows([line_row(line, instance)], HISTORY, header=False)
+                sys.stdout.flush()
+
+    ask(place(log, config), question)

@@ -1,0 +1,151 @@
+"""What the asking commands have in common: which log, how to print, and what a time means."""
+
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import trio
+import typer
+
+from es_power import timewords
+from es_power.domain.events import START, Position
+from es_power.domain.time import NEVER, Timestamp, moment
+from es_power.ingest.clock import now
+from es_power.log import SqlLog, open_log
+from es_power.output import Column, Format, Row, write
+from es_power.settings import load
+
+T = TypeVar("T")
+
+ASK: Final = "Ask the log"
+KEEP: Final = "Keep records and the log"
+_PANEL: Final = "Common options"
+
+LogOption = Annotated[
+    str | None,
+    typer.Option(
+        "--log",
+        metavar="PATH|URL",
+        help="The log: a file, or a postgresql:// URL. Default: ES_POWER_LOG, the settings, or the service's.",
+        rich_help_panel=_PANEL,
+    ),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Read these settings, not the usual.", rich_help_panel=_PANEL),
+]
+OutputOption = Annotated[
+    Format, typer.Option("--output", "-o", help="How to print; json is one array.", rich_help_panel=_PANEL)
+]
+UtcOption = Annotated[
+    bool, typer.Option("--utc", help="Show times in UTC, and read them so; else local.", rich_help_panel=_PANEL)
+]
+VmArgument = Annotated[str, typer.Argument(metavar="VM", help="A UUID, a name, HOST/NAME, or the beginning of either.")]
+UNDERSTOOD: Final = "TIME is as journalctl takes it (-1h, yesterday, 2026-11-22 03:12:05); POSITION is a number."
+
+
+def place(log: str | None, config: Path | None) -> str:
+    """Say where the log is: as the flag says, or the settings."""
+    return load(config, {"log.path": log}).log.path
+
+
+def ask(where: str, question: Callable[[SqlLog], Awaitable[T]]) -> T:
+    """Open the log at a place to read, and ask it."""
+
+    async def asking() -> T:
+        async with open_log(where) as log:
+            return await question(log)
+
+    return trio.run(asking)
+
+
+def act(where: str, work: Callable[[SqlLog], Awaitable[T]]) -> T:
+    """Open a log to write that exists: a mistyped path should not create one (LogNotFoundError)."""
+
+    async def working() -> T:
+        async with open_log(where):
+            pass
+        async with open_log(where, mode="write") as log:
+            return await work(log)
+
+    return trio.run(working)
+
+
+# ------------------------------------------------------------------------------------------------- printing
+
+
+@dataclass(frozen=True, slots=True)
+class Printer:
+    """How the answer is printed."""
+
+    format: Format
+    utc: bool
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """Of times shown to people, and of times they write; None is this machine's."""
+        return UTC if self.utc else None
+
+    def rows(self, rows: Sequence[Row], columns: Sequence[Column], *, header: bool = True) -> None:
+        """Print rows, each a line of the table."""
+        write(rows, columns, self.format, sys.stdout, zone=self.zone, header=header)
+
+    def one(self, row: Row, columns: Sequence[Column]) -> None:
+        """Print one row; as a table, each key is a line."""
+        if self.format is not Format.TABLE:
+            self.rows([row], columns)
+            return
+        times = {column.name for column in columns if column.time}
+        lines = [{"what": name.replace("_", " "), "value": value} for name, value in self._flat(row, times)]
+        write(lines, [Column("what"), Column("value", limit=None)], Format.TABLE, sys.stdout)
+
+    def _flat(self, row: Row, times: set[str], above: str = "") -> Iterator[tuple[str, object]]:
+        for key, value in row.items():
+            if isinstance(value, Mapping):
+                yield from self._flat(value, times, f"{above}{key} ")
+            elif key in times and isinstance(value, int):
+                local = moment(Timestamp(value)).astimezone(self.zone)
+                zone = local.tzname()
+                yield above + key, f"{local.replace(tzinfo=None).isoformat(' ', 'milliseconds')} {zone}"
+            else:
+                yield above + key, value
+
+
+def note(line: str) -> None:
+    """Tell the person at the terminal something that is not part of the answer."""
+    typer.echo(line, err=True)
+
+
+# ---------------------------------------------------------------------------------------------------- times
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment that was asked for: what the log knew, and what time it was."""
+
+    position: Position
+    at: Timestamp
+
+
+async def find_moment(log: SqlLog, text: str, flag: str, *, zone: tzinfo | None) -> Moment:
+    """Read POSITION or TIME; a time is the last position recorded not after it."""
+    if text.isascii() and text.isdecimal():
+        return await _at_position(log, Position(int(text)), flag)
+    try:
+        at = timewords.parse(text, now=now(), zone=zone)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=flag) from error
+    return Moment(await log.position_at(at), at)
+
+
+async def _at_position(log: SqlLog, position: Position, flag: str) -> Moment:
+    if position == START:
+        return Moment(START, NEVER)
+    records = await log.read(after=Position(position - 1), until=position) if position <= await log.head() else ()
+    if not records:
+        head = await log.head()
+        raise typer.BadParameter(f"the log ends at position {head}", param_hint=flag)
+    return Moment(position, records[0].recorded_at)

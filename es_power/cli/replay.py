@@ -1,0 +1,114 @@
+"""`es-power replay`: fold the log again from its start, and compare."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+from es_power.cli.options import (
+    KEEP,
+    UNDERSTOOD,
+    ConfigOption,
+    LogOption,
+    OutputOption,
+    Printer,
+    UtcOption,
+    act,
+    ask,
+    find_moment,
+    note,
+    place,
+)
+from es_power.cli.rows import COMMANDS, REPLAY, command_row, replay_row
+from es_power.domain.policy import Policy, get_policy
+from es_power.log import SqlLog
+from es_power.output import Format
+from es_power.projections.queries import explain, look
+from es_power.replay import Progress, rebuild as rebuild_tables, replay as replay_log, verify as verify_log
+
+_SHOWN: Final = 5  # records set aside that are told one by one
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(rich_help_panel=KEEP)(replay)
+
+
+def replay(
+    *,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="POSITION|TIME", help=f"Only up to then. {UNDERSTOOD}")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", help="Show which commands this policy would have requested.")
+    ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Put what comes out in the place of the tables beside the log.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare with the tables and the recorded commands; 4 where they differ.")
+    ] = False,
+    log: LogOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Format.TABLE,
+    utc: UtcOption = False,
+) -> None:
+    """Fold the log again from its first record, every hash checked; nothing is appended and nothing is stopped.
+
+    Ends with a digest of each projection: equal digests mean equal projections.
+    """
+    if policy and (rebuild or verify):
+        raise typer.BadParameter("a what-if is neither kept nor compared", param_hint="--policy")
+    if until and (rebuild or verify):
+        raise typer.BadParameter("tables are kept and compared at the end of the log", param_hint="--until")
+    printer, where = Printer(output, utc), place(log, config)
+    whatif = get_policy(policy) if policy else None
+    if rebuild:
+        act(where, _rebuild)
+    if whatif is not None:
+        ask(where, lambda opened: _what_if(opened, printer, until, whatif))
+    else:
+        ask(where, lambda opened: _replay(opened, printer, until, verify=verify))
+
+
+async def _replay(log: SqlLog, printer: Printer, until: str | None, *, verify: bool) -> None:
+    last = (await find_moment(log, until, "--until", zone=printer.zone)).position if until else None
+    with _bar(await log.head() if last is None else last) as progress:
+        if verify:
+            replayed, differences = await verify_log(log, progress=progress)
+        else:
+            replayed, differences = await replay_log(log, until=last, progress=progress), ()
+    printer.one(replay_row(replayed, verified=not differences if verify else None), REPLAY)
+    for position, reason in list(replayed.models.fleet.quarantined.items())[:_SHOWN]:
+        note(f"es-power: record {position} was set aside: {reason}")
+    if differences:
+        raise ExceptionGroup("live and replayed differ", differences)
+
+
+async def _what_if(log: SqlLog, printer: Printer, until: str | None, policy: Policy) -> None:
+    last = (await find_moment(log, until, "--until", zone=printer.zone)).position if until else None
+    with _bar(await log.head() if last is None else last) as progress:
+        replayed = await replay_log(log, until=last, policy=policy, progress=progress)
+    called_for = await explain(await look(log, until=replayed.position), replayed.commands)
+    printer.rows([command_row(each) for each in called_for], COMMANDS)
+    recorded = replayed.counts["commands"]
+    note(f"es-power: {policy.name} would have requested {len(called_for)} commands; the log has {recorded}")
+
+
+async def _rebuild(log: SqlLog) -> None:
+    with _bar(await log.head()) as progress:
+        replayed = await rebuild_tables(log, progress=progress)
+    note(f"es-power: the tables were rebuilt, and are true at position {replayed.position}")
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Progress]:
+    """Show on a terminal how far it is; say nothing elsewhere."""
+    console = Console(stderr=True)
+    columns = (TextColumn("replay"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("replay", total=total)
+        yield lambda position: bar.update(task, completed=position)

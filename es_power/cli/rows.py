@@ -1,0 +1,331 @@
+"""Answers as rows to print: one mapping for each, with the keys that machines rely on.
+
+A number of libvirt's comes with its name: `state` is the name, `state_number` what libvirt said.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from es_power.cli.words import words
+from es_power.domain.events import (
+    CommandEvent,
+    Event,
+    GapClosed,
+    GapOpened,
+    InstanceId,
+    LifecycleEvent,
+    RecordDeclared,
+    RecordObserved,
+    ServiceStarted,
+    StateObserved,
+    StopRequested,
+    Withdrawn,
+)
+from es_power.domain.libvirt_numbers import POWER_STATES, detail_name, event_name, reason_name, state_name
+from es_power.domain.states import UNKNOWN, PowerState
+from es_power.log.description import Description
+from es_power.output import Column, Row
+from es_power.projections.narrative import Line
+from es_power.projections.queries import Command, Gap, Status
+from es_power.replay import Replay
+
+POWER_STYLES: Final[Mapping[str, str]] = {
+    PowerState.RUNNING: "green",
+    PowerState.PAUSED: "yellow",
+    PowerState.SHUTDOWN: "dim",
+    PowerState.CRASHED: "red",
+    PowerState.SUSPENDED: "yellow",
+    UNKNOWN: "magenta",
+}
+"""Colours of power_states, which are always written out too."""
+
+# ---------------------------------------------------------------------------------------------------- status
+
+STATUS: Final = (
+    Column("name"),
+    Column("host"),
+    Column("power_state", styles=POWER_STYLES),
+    Column("since", time=True),
+    Column("vm_state"),
+    Column("task_state"),
+    Column("policy"),
+    Column("note", limit=None),
+    Column("instance", in_table=False),
+    Column("observed_at", time=True, in_table=False),
+    Column("position", in_table=False),
+    Column("provisional", in_table=False),
+    Column("gone", in_table=False),
+    Column("state", in_table=False),
+    Column("state_number", in_table=False),
+    Column("reason", in_table=False),
+    Column("reason_number", in_table=False),
+)
+
+
+def status_row(status: Status) -> Row:
+    """One VM of `es-power status`."""
+    row = status.row
+    return {
+        "instance": row.instance,
+        "name": status.name,
+        "host": row.host,
+        "power_state": row.power_state,
+        "vm_state": row.vm_state,
+        "task_state": row.task_state,
+        "policy": row.policy,
+        "since": row.since or None,
+        "observed_at": row.observed_at or None,
+        "position": row.position,
+        "provisional": row.provisional,
+        "gone": row.gone,
+        **_state(row.state, row.reason),
+        "note": row.note or ("gone" if row.gone else "not confirmed yet" if row.provisional else ""),
+    }
+
+
+def _state(state: int | None, reason: int | None) -> Row:
+    return {
+        "state": None if state is None else state_name(state),
+        "state_number": state,
+        "reason": None if state is None or reason is None else reason_name(state, reason),
+        "reason_number": reason,
+    }
+
+
+# --------------------------------------------------------------------------------------------------- history
+
+HISTORY: Final = (
+    Column("observed_at", time=True),
+    Column("last", time=True),
+    Column("count"),
+    Column("power_state", styles=POWER_STYLES),
+    Column("what", limit=None),
+    Column("host"),
+    Column("position"),
+    Column("index", in_table=False),
+    Column("kind", in_table=False),
+    Column("instance", in_table=False),
+    Column("recorded_at", time=True, in_table=False),
+    Column("changed", in_table=False),
+    Column("stale", in_table=False),
+    Column("event", in_table=False),
+    Column("event_number", in_table=False),
+    Column("detail", in_table=False),
+    Column("detail_number", in_table=False),
+    Column("state", in_table=False),
+    Column("state_number", in_table=False),
+    Column("reason", in_table=False),
+    Column("reason_number", in_table=False),
+    Column("first", time=True, in_table=False),
+    Column("last_position", in_table=False),
+    Column("trigger", in_table=False),
+    Column("asked_at", time=True, in_table=False),
+    Column("since", time=True, in_table=False),
+    Column("lost", in_table=False),
+    Column("vm_state", in_table=False),
+    Column("task_state", in_table=False),
+    Column("by", in_table=False),
+    Column("why", in_table=False),
+    Column("command_id", in_table=False),
+    Column("command", in_table=False),
+    Column("policy", in_table=False),
+    Column("rule", in_table=False),
+    Column("because", in_table=False),
+    Column("holder", in_table=False),
+)
+
+
+def line_row(line: Line, instance: InstanceId) -> Row:
+    """One line of `es-power history`; a fact of a host stands in the history of each of its VMs."""
+    entry = line.entry
+    row = {
+        "position": entry.position,
+        "index": entry.index,
+        "kind": entry.kind,
+        "instance": instance,
+        "host": line.host,
+        "observed_at": entry.observed_at,
+        "recorded_at": entry.recorded_at,
+        "power_state": entry.power_state,
+        "changed": entry.changed,
+        "stale": entry.stale,
+        "what": words(line),
+    }
+    if line.is_run:
+        run = {
+            "first": entry.observed_at,
+            "last": entry.last_observed_at,
+            "last_position": entry.last_position,
+            "count": entry.count,
+        }
+        return {**row, **_state(entry.state, entry.reason), **run}
+    said = {} if line.by is None else {"by": line.by, "why": line.why}
+    return {**row, **_details(line.event), **said}
+
+
+def _details(event: Event | None) -> Row:
+    """What a kind of fact has beside what all have."""
+    match event:
+        case LifecycleEvent(event=number, detail=detail):
+            return {
+                "event": event_name(number),
+                "event_number": number,
+                "detail": detail_name(number, detail),
+                "detail_number": detail,
+            }
+        case StateObserved(state=state, reason=reason, trigger=trigger, asked_at=asked_at):
+            return {**_state(state, reason), "trigger": trigger, "asked_at": asked_at}
+        case GapOpened(since=since, reason=why):
+            return {"since": since, "reason": why}
+        case GapClosed(since=since, reason=why, lost=lost):
+            return {"since": since, "reason": why, "lost": lost}
+        case RecordDeclared(vm_state=vm_state, task_state=task) | RecordObserved(vm_state=vm_state, task_state=task):
+            return {"vm_state": vm_state, "task_state": task}
+        case StopRequested(command=id_, verb=verb, policy=policy, rule=rule, reason=why):
+            return {"command_id": id_, "command": verb, "policy": policy, "rule": rule, "reason": why}
+        case Withdrawn(command=id_, reason=why, because=because):
+            return {"command_id": id_, "reason": why, "because": because}
+        case CommandEvent(command=id_):
+            return {"command_id": id_}
+        case ServiceStarted(holder=holder):
+            return {"holder": holder}
+        case _:
+            return {}
+
+
+# ------------------------------------------------------------------------------------------------------ gaps
+
+GAPS: Final = (
+    Column("host"),
+    Column("since", time=True),
+    Column("until", time=True),
+    Column("reason"),
+    Column("lost"),
+    Column("position"),
+)
+
+
+def gap_row(gap: Gap) -> Row:
+    """One blind time."""
+    return {
+        "host": gap.host,
+        "since": gap.since,
+        "until": gap.until,
+        "reason": gap.reason,
+        "lost": gap.lost,
+        "position": gap.position,
+    }
+
+
+# -------------------------------------------------------------------------------------------------- commands
+
+COMMANDS: Final = (
+    Column("requested_at", time=True),
+    Column("name"),
+    Column("host"),
+    Column("policy"),
+    Column("rule"),
+    Column("command"),
+    Column("state", styles={"Planned": "yellow", "Withdrawn": "dim"}),
+    Column("reason", limit=None),
+    Column("id"),
+    Column("instance", in_table=False),
+    Column("policy_version", in_table=False),
+    Column("position", in_table=False),
+    Column("justification", in_table=False),
+    Column("withdrawn", in_table=False),
+    Column("at", time=True, in_table=False),
+    Column("observed_at", time=True, in_table=False),
+    Column("asked_at", time=True, in_table=False),
+)
+
+
+def command_row(command: Command) -> Row:
+    """One stop command, with what justifies it."""
+    request, withdrawn = command.row.requested, command.row.withdrawn
+    return {
+        "id": request.command,
+        "instance": request.instance,
+        "name": command.name,
+        "host": request.host,
+        "policy": request.policy,
+        "policy_version": request.policy_version,
+        "rule": request.rule,
+        "command": request.verb,
+        "state": command.row.state,
+        "requested_at": request.observed_at,
+        "position": command.row.position,
+        "reason": request.reason,
+        "justification": {"observation": _observation(command), "record": _record(command)},
+        "withdrawn": withdrawn
+        and {"at": withdrawn.observed_at, "reason": withdrawn.reason, "because": withdrawn.because},
+    }
+
+
+def _observation(command: Command) -> Row:
+    request = command.row.requested
+    place = {"position": request.observation, "index": request.observation_index}
+    event = command.observation.event if command.observation else None
+    if not isinstance(event, StateObserved):
+        return place
+    power_state = PowerState.NOSTATE if event.state is None else POWER_STATES.get(event.state)
+    return {**place, "observed_at": event.observed_at, "power_state": power_state, **_details(event)}
+
+
+def _record(command: Command) -> Row:
+    place = {"position": command.row.requested.record}
+    event = command.record.event if command.record else None
+    if event is None:
+        return place
+    return {**place, "observed_at": event.observed_at, **_details(event), "by": command.by, "why": command.why}
+
+
+# ---------------------------------------------------------------------------------------------------- replay
+
+REPLAY: Final = tuple(
+    Column(name)
+    for name in (
+        *("position", "records", "events", "observations", "sweeps", "gaps", "commands", "set_aside"),
+        *("power_state", "history", "stop_commands", "verified"),
+    )
+)
+
+
+def replay_row(replayed: Replay, *, verified: bool | None) -> Row:
+    """What a replay came to: counts, and a digest of each projection."""
+    return {"position": replayed.position, **replayed.counts, **replayed.digests, "verified": verified}
+
+
+# ------------------------------------------------------------------------------------------------------- log
+
+INFO: Final = (
+    Column("place"),
+    Column("database"),
+    Column("schema"),
+    Column("written_by"),
+    Column("head"),
+    Column("first_recorded_at", time=True),
+    Column("last_recorded_at", time=True),
+    Column("tables_at"),
+    Column("labels"),
+    Column("commands"),
+    Column("streams"),
+)
+
+
+def info_row(described: Description, tables_at: int) -> Row:
+    """What a log is; of the streams of commands only the number."""
+    streams = {name: version for name, version in described.streams.items() if not name.startswith("command/")}
+    return {
+        "place": described.place,
+        "database": described.database,
+        "schema": described.schema,
+        "written_by": described.written_by,
+        "head": described.head,
+        "first_recorded_at": described.first_recorded_at,
+        "last_recorded_at": described.last_recorded_at,
+        "tables_at": tables_at,
+        "labels": described.labels,
+        "commands": len(described.streams) - len(streams),
+        "streams": streams,
+    }

@@ -1,0 +1,103 @@
+"""The lines of a history in a person's words."""
+
+from es_power.domain.events import (
+    ControlErrorReported,
+    Event,
+    GapClosed,
+    GapOpened,
+    IOErrorReported,
+    LifecycleEvent,
+    MemoryFailureReported,
+    PowerManagementReported,
+    RebootReported,
+    RecordCleared,
+    RecordDeclared,
+    RecordObserved,
+    ServiceStarted,
+    ServiceStopped,
+    StateObserved,
+    StopRequested,
+    WatchdogReported,
+    Withdrawn,
+)
+from es_power.domain.libvirt_numbers import (
+    EVENT_IDS,
+    IO_ERROR_ACTIONS,
+    WATCHDOG_ACTIONS,
+    detail_name,
+    event_name,
+    reason_name,
+    state_name,
+)
+from es_power.projections.narrative import Line
+
+_EVENT_NAMES = {number: name for name, number in EVENT_IDS.items()}
+
+
+def words(line: Line) -> str:
+    """Say what one line is about."""
+    if line.is_run:
+        said = _observed(line.entry.state, line.entry.reason)
+    else:
+        said = _fact(line.event) if line.event else f"{line.entry.kind} that cannot be read"
+    if line.entry.stale:
+        said += "; asked before a newer event, so it changes nothing"
+    by = f" by {line.by}" if line.by else ""
+    why = f": {line.why}" if line.why else ""
+    return f"{said}{by}{why}"
+
+
+def _fact(event: Event) -> str:
+    match event:
+        case LifecycleEvent(event=number, detail=detail):
+            return f"event {event_name(number)} {detail_name(number, detail)}"
+        case StateObserved(state=state, reason=reason):
+            return _observed(state, reason)
+        case GapOpened(reason=reason):
+            return f"not seen from here on: {reason}"
+        case GapClosed(reason=reason, lost=lost):
+            return f"seen again after: {reason}" + (f" ({lost} events lost)" if lost else "")
+        case ServiceStarted(holder=holder):
+            return f"service started: {holder}"
+        case ServiceStopped():
+            return "service stopped"
+        case RecordDeclared(vm_state=vm_state, task_state=task):
+            return f"declared {vm_state}{_under_way(task)}"
+        case RecordObserved(vm_state=vm_state, task_state=task):
+            return f"Nova says {vm_state}{_under_way(task)}"
+        case RecordCleared():
+            return "declared no longer"
+        case StopRequested(verb=verb, policy=policy, rule=rule, reason=reason):
+            return f"{verb} planned ({policy}, rule {rule}): {reason}"
+        case Withdrawn(reason=reason):
+            return f"withdrawn: {reason}"
+        case _:
+            return _reported(event)
+
+
+def _reported(event: Event) -> str:
+    match event:
+        case RebootReported():
+            return "event REBOOT"
+        case ControlErrorReported():
+            return "event CONTROL_ERROR"
+        case WatchdogReported(action=action):
+            return f"event WATCHDOG {WATCHDOG_ACTIONS.get(action, action)}"
+        case IOErrorReported(action=action, reason=reason):
+            return f"event IO_ERROR {IO_ERROR_ACTIONS.get(action, action)} {reason}".rstrip()
+        case PowerManagementReported(event_id=event_id):
+            return f"event {_EVENT_NAMES.get(event_id, event_id)}"
+        case MemoryFailureReported():
+            return "event MEMORY_FAILURE"
+        case _:
+            return type(event).__name__
+
+
+def _observed(state: int | None, reason: int | None) -> str:
+    if state is None:
+        return "not found"
+    return f"{state_name(state)} {reason_name(state, reason or 0)}"
+
+
+def _under_way(task_state: str | None) -> str:
+    return f", {task_state} under way" if task_state else ""
