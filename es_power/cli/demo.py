@@ -1,5 +1,6 @@
 """`es-power demo`: the service on libvirt's test driver, with a summary and questions to paste at the end."""
 
+import shlex
 import shutil
 import signal
 import sys
@@ -147,11 +148,10 @@ async def _summary(place: str, teller: Teller, console: Console) -> None:
         f"replayed  {digest(replayed.fleet)}  {same}",
         "",
         "Ask the log:",
-        f"  {ours} status --log {place}",
-        f"  {ours} history {some} --log {place}",
-        f"  {ours} gaps --log {place}",
-        f"  {ours} commands list --log {place}",
-        f"  {ours} replay --verify --log {place}",
+        *(
+            f"  {ours} {question} --log {shlex.quote(place)}"
+            for question in ("status", f"history {some}", "gaps", "commands list", "replay --verify")
+        ),
     ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -159,4 +159,6 @@ async def _summary(place: str, teller: Teller, console: Console) -> None:
 def _command_name() -> str:
     """How this program was called, so that the lines work where they are pasted."""
     called = Path(sys.argv[0])
-    return called.name if shutil.which(called.name) else str(called)
+    if called.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m es_power"
+    return called.name if shutil.which(called.name) else shlex.quote(str(called))
