@@ -38,10 +38,8 @@ class Place:
         return str(self.path) if self.path else self.url.render_as_string() if self.url else "the log in memory"
 
 
-def parse_place(place: str | Path | Place) -> Place:
+def parse_place(place: str | Path) -> Place:
     """Read a path, ``sqlite:///path``, ``sqlite://`` or ``:memory:``, or ``postgresql://...``."""
-    if isinstance(place, Place):
-        return place
     text = str(place)
     if text == ":memory:":
         return Place()
@@ -61,7 +59,7 @@ def parse_place(place: str | Path | Place) -> Place:
 class Database:
     """Transactions on one log's database, from any thread; each is a `with` block over a SQLAlchemy connection."""
 
-    def __init__(self, place: str | Path | Place, *, mode: Mode = "write") -> None:
+    def __init__(self, place: str | Path, *, mode: Mode = "write") -> None:
         self.place = parse_place(place)
         self.mode = mode
         self.in_memory = self.place.path is None and self.place.url is None
@@ -143,7 +141,7 @@ class Database:
         connection = _open(f"{path.as_uri()}?mode=ro")
         try:
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             connection.close()
             if error.sqlite_errorcode & 0xFF not in _NO_SHARED_MEMORY or _wal(path).exists():
                 raise

@@ -17,7 +17,7 @@ from es_power.errors import (
     LogSchemaError,
     LogUnavailableError,
 )
-from es_power.log import database as database_module, open_log, schema
+from es_power.log import database as database_module, open_log
 from es_power.log.append import prepare
 from es_power.log.database import Database
 from es_power.log.lease import lease
@@ -25,6 +25,7 @@ from es_power.log.schema import LEASES
 from es_power.log.upgrade import check_schema, ensure_schema, upgrade
 from es_power.testing.log_contract import append_of, lifecycle
 from tests.contract.severing_proxy import severing_proxy
+from tests.unit.log.facts import write_next_schema
 
 pytestmark = pytest.mark.postgres
 
@@ -171,14 +172,20 @@ async def test_a_role_without_privileges_is_told(postgres, url):
 # ---------------------------------------------------------------------------------------------------- schema
 
 
-async def test_an_older_log_is_upgraded_only_when_a_person_says_so(url, monkeypatch):
+async def test_an_older_log_is_upgraded_only_when_a_person_says_so(postgres, url, monkeypatch, tmp_path):
     upgrade(url)
-    monkeypatch.setattr(schema, "CURRENT", schema.CURRENT + 1)
+    write_next_schema(tmp_path, monkeypatch)
     with pytest.raises(LogSchemaError, match="es-power log upgrade"):
         async with open_log(url, mode="write"):
             pass
     async with open_log(url) as log:
         assert await log.head() == 0
+    upgrade(url)
+    async with open_log(url, mode="write") as log:
+        assert await log.append(append_of("a", 0, lifecycle(1))) == 1
+    assert "forgotten_at" in postgres.run(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'labels'"
+    )
 
 
 def test_several_processes_may_create_the_log_at_once(url):

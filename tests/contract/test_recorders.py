@@ -236,6 +236,31 @@ def test_an_originator_may_be_named_like_a_stream():
     database.close()
 
 
+def test_a_subscription_that_has_read_all_waits_for_more():
+    database = Database("sqlite://")
+    ensure_schema(database)
+    recorder = LogApplicationRecorder(database)
+    subscription = recorder.subscribe()
+    subscription._stopped = Waits(lambda: recorder.insert_events([StoredEvent(uuid4(), 1, "t", b"s")]))
+    with subscription:
+        assert next(subscription).id == 1
+    assert list(subscription) == []
+    database.close()
+
+
+class Waits(threading.Event):
+    """Lets something happen instead of waiting."""
+
+    def __init__(self, happen):
+        super().__init__()
+        self._happen = happen
+
+    def wait(self, timeout=None):
+        assert timeout is not None
+        self._happen()
+        return False
+
+
 def test_tracking_may_begin_at_zero():
     database = Database("sqlite://")
     ensure_schema(database)

@@ -1,17 +1,15 @@
 """Events and appends for the tests of the log."""
 
+from pathlib import Path
 from time import time_ns
-from uuid import UUID
 
 from es_power.domain.time import Timestamp
-from es_power.log import SqlLog
+from es_power.log import schema, upgrade
 from es_power.log.database import Database
 from es_power.log.upgrade import ensure_schema
 from es_power.testing.log_contract import append_of, lifecycle
 
-__all__ = ["append_of", "clock", "lifecycle", "new_database", "new_log"]
-
-KEY = UUID(int=1)
+__all__ = ["append_of", "clock", "lifecycle", "new_database", "write_next_schema"]
 
 
 def clock() -> Timestamp:
@@ -24,5 +22,17 @@ def new_database(place="sqlite://") -> Database:
     return database
 
 
-def new_log(place="sqlite://", **settings) -> SqlLog:
-    return SqlLog(new_database(place), clock=clock, **settings)
+def write_next_schema(scripts: Path, monkeypatch) -> None:
+    """Make this an es_power that writes a schema one above today's, with its migrations in `scripts`."""
+    own = Path(upgrade.__file__).with_name("migrations")
+    for script in [own / "env.py", *own.glob("versions/*.py")]:
+        target = scripts / script.relative_to(own)
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(script.read_text())
+    (scripts / "versions" / "next.py").write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\n"
+        f"revision = '{schema.CURRENT + 1:04}'\ndown_revision = '{schema.CURRENT:04}'\n"
+        "def upgrade():\n    op.add_column('labels', sa.Column('forgotten_at', sa.BigInteger))\n"
+    )
+    monkeypatch.setattr(upgrade, "_MIGRATIONS", str(scripts))
+    monkeypatch.setattr(schema, "CURRENT", schema.CURRENT + 1)

@@ -138,6 +138,16 @@ def test_an_upcaster_that_meets_a_damaged_record_does_not_stop_the_reader():
         codec.decode("ServiceStopped:1", pack(5))
 
 
+def test_bare_fields_make_the_event_again():
+    codec = Codec()
+    event = InstanceNamed(observed_at=AT, instance=VM, name=Label(id=1, digest=b"d"))
+    name, fields = codec.raw(*codec.encode(event))
+
+    assert codec.build(name, fields) == event
+    with pytest.raises(UnknownEventError, match="record 41"):
+        codec.build(name, fields[:1], position=41)
+
+
 def test_a_field_added_at_the_end_with_a_default_needs_no_new_version():
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Grown(Event):

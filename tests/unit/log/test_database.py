@@ -220,6 +220,20 @@ def test_a_log_in_use_is_read_by_somebody_who_cannot_write_there(readonly_path):
             assert head(database) == 2
 
 
+def test_a_log_in_use_by_somebody_who_keeps_it_to_himself_is_not_read_as_it_stands(readonly_path):
+    readonly_path.chmod(0o644)
+    with closing(Database(readonly_path)) as writer:
+        commit(writer, 1)
+        for beside in readonly_path.parent.glob("log.db-*"):
+            beside.chmod(0)
+        with (
+            somebody(),
+            closing(Database(readonly_path, mode="read")) as database,
+            pytest.raises(LogUnavailableError, match=r"cannot be opened|can only be read"),
+        ):
+            head(database)
+
+
 def test_a_log_that_this_user_may_not_open_says_so(readonly_path):
     readonly_path.chmod(0)
     with (

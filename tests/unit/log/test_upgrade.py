@@ -2,7 +2,7 @@
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -11,29 +11,20 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from es_power.domain.events import HostSwept
+from es_power.domain.time import Timestamp
 from es_power.errors import LogNotFoundError, LogSchemaError, LogUnavailableError
 from es_power.log import open_log, schema, upgrade as module
+from es_power.log.append import Appender, prepare
+from es_power.log.codec import Codec
 from es_power.log.database import Database
 from es_power.log.upgrade import check_schema, ensure_schema, upgrade
-from tests.unit.log.facts import append_of, lifecycle, new_database
+from tests.unit.log.facts import append_of, clock, lifecycle, new_database, write_next_schema
 
 
 @pytest.fixture
 def next_schema(tmp_path_factory, monkeypatch):
-    """Make this an es_power that writes a schema one above today's."""
-    scripts = tmp_path_factory.mktemp("migrations")
-    own = Path(module.__file__).with_name("migrations")
-    for script in [own / "env.py", *own.glob("versions/*.py")]:
-        target = scripts / script.relative_to(own)
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(script.read_text())
-    (scripts / "versions" / "next.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\n"
-        f"revision = '{schema.CURRENT + 1:04}'\ndown_revision = '{schema.CURRENT:04}'\n"
-        "def upgrade():\n    op.add_column('labels', sa.Column('forgotten_at', sa.BigInteger))\n"
-    )
-    monkeypatch.setattr(module, "_MIGRATIONS", str(scripts))
-    monkeypatch.setattr(schema, "CURRENT", schema.CURRENT + 1)
+    write_next_schema(tmp_path_factory.mktemp("migrations"), monkeypatch)
     return monkeypatch
 
 
@@ -161,14 +152,6 @@ def test_the_writers_version_is_that_of_the_package_or_says_that_there_is_none(m
 
 def test_the_file_of_an_unchanged_sweep_of_50_vms_grows_by_at_most_400_bytes(tmp_path):
     """The budget, all in all: record, indexes and the slack of the pages. Twenty hosts, as in the year of the issue."""
-    from uuid import uuid4
-
-    from es_power.domain.events import HostSwept
-    from es_power.domain.time import Timestamp
-    from es_power.log.append import Appender, prepare
-    from es_power.log.codec import Codec
-    from tests.unit.log.facts import clock
-
     sweeps, hosts, boot = 400, 20, uuid4()
     path = tmp_path / "log.db"
     codec = Codec()
@@ -195,7 +178,7 @@ def test_the_file_of_an_unchanged_sweep_of_50_vms_grows_by_at_most_400_bytes(tmp
     assert (path.stat().st_size - before) / (sweeps * hosts) <= 400
 
 
-def test_the_statements_of_a_schema_check_name_no_other_table():
+def test_a_log_has_the_tables_of_the_schema_and_no_other():
     with closing(new_database()) as database, database.read() as connection:
         names = set(sa.inspect(connection).get_table_names())
 

@@ -11,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from es_power.domain.ports import Append, LabelText, Tracking, Write
 from es_power.errors import ConcurrentAppendError, LogUnavailableError, SealBrokenError, UnknownEventError
 from es_power.log import database as database_module, open_log, writer as module
+from es_power.log.append import prepare
 from es_power.log.chain import Chain
 from tests.unit.log.facts import append_of, lifecycle
 
@@ -213,6 +214,17 @@ async def test_the_same_append_twice_in_one_group_is_stored_once(log):
 
     assert outcomes == [2, 2]
     assert await log.head() == 2
+
+
+async def test_tracking_moves_on_within_one_group(log):
+    def track(position):
+        return prepare(Append(writes=(), tracking=Tracking(name="manager", position=position)), log.codec)
+
+    first, second, again = log._appender.commit([track(3), track(5), track(5)])
+
+    assert (first, second) == (0, 0)
+    assert isinstance(again, ConcurrentAppendError)
+    assert await log.tracked("manager") == 5
 
 
 async def test_a_label_that_is_there_stays_as_it_is(log):
