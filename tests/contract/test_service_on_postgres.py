@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 import pytest
 import trio
 
-from es_power.domain.events import Event, ServiceStarted, StopRequested
+from es_power.domain.events import Event, HostSwept, ServiceStarted, StopRequested
 from es_power.domain.states import VmState
 from es_power.errors import LeaseHeldError
 from es_power.ingest.clock import now
@@ -114,8 +114,7 @@ def program(place: str) -> Iterator[subprocess.Popen[str]]:
 async def test_a_paused_service_that_comes_back_late_stops_itself(place: str) -> None:
     async with open_log(place, mode="write", poll=0.05) as log:
         with program(place) as paused:
-            await until(log, ServiceStarted)
-            await trio.sleep(0.5)  # let its first sweep be in the log
+            await until(log, HostSwept)
             paused.send_signal(signal.SIGSTOP)
             with program(place) as successor:
                 [_, started] = await until(log, ServiceStarted, 2)
