@@ -9,13 +9,13 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version as installed_version
 from typing import Annotated
 
 import typer
 
 from es_power.cli import commands, declare, demo, doctor, gaps, history, log, policy, replay, run, status
 from es_power.errors import EsPowerError
+from es_power.service import package_version
 
 __all__ = ["app", "main"]
 
@@ -24,7 +24,7 @@ _INTERRUPTED = 128 + 2  # as a shell says it of SIGINT
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"es-power {installed_version('es-power')}")
+        typer.echo(f"es-power {package_version()}")
         raise typer.Exit
 
 
@@ -68,10 +68,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(arguments, prog_name="es-power", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read this has seen enough. The interpreter flushes once more at its end, into nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except BaseException as error:  # noqa: BLE001 (what is not for us is raised again)
         return _end(error)
     return code if isinstance(code, int) else 0
@@ -80,15 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _end(error: BaseException) -> int:
     """Say what was wrong and give the exit code; raise again what we did not raise on purpose."""
     causes = list(dict.fromkeys(_causes(error)))
-    if all(isinstance(cause, KeyboardInterrupt) for cause in causes):
-        return _INTERRUPTED
-    if any(not isinstance(cause, EsPowerError | typer.TyperException | KeyboardInterrupt) for cause in causes):
+    expected = [cause for cause in causes if isinstance(cause, EsPowerError | typer.TyperException | OSError)]
+    if len(expected) < sum(not isinstance(cause, KeyboardInterrupt) for cause in causes):
         raise error
-    expected = [cause for cause in causes if isinstance(cause, EsPowerError | typer.TyperException)]
     for cause in expected:
         for line in _text(cause).splitlines():
             _complain(line)
-    return expected[0].exit_code
+    if any(isinstance(cause, OSError) for cause in expected):
+        # What is left for standard output may not get there either, and the interpreter tries once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return getattr(expected[0], "exit_code", 1) if expected else _INTERRUPTED
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -100,12 +97,20 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _text(error: EsPowerError | typer.TyperException) -> str:
-    if isinstance(error, EsPowerError):
-        return str(error)
-    context = getattr(error, "ctx", None)
-    where = context.command_path if context else "es-power"
-    return f"{error.format_message().rstrip('.')}; see `{where} --help`"
+def _text(error: EsPowerError | typer.TyperException | OSError) -> str:
+    """What to tell: nothing where the reader of a pipe has seen enough, or where the help was shown instead."""
+    match error:
+        case EsPowerError():
+            return str(error)
+        case BrokenPipeError():
+            return ""
+        case OSError():
+            return f"{error.filename or 'the output'}: {error.strerror}"
+        case _:
+            context = getattr(error, "ctx", None)
+            where = context.command_path if context else "es-power"
+            said = error.format_message().rstrip(".")
+            return f"{said}; see `{where} --help`" if said else ""
 
 
 def _complain(line: str) -> None:

@@ -76,15 +76,16 @@ def declare(
     A running service looks at the VM at once, and plans a stop command where its policy calls for one.
     """
     if clear == (vm_state is not None):
-        raise typer.BadParameter("give either --vm-state or --clear", param_hint="--vm-state")
+        raise typer.BadParameter("give either --vm-state or --clear", param_hint="'--vm-state'")
     if clear and task_state:
-        raise typer.BadParameter("it goes with --vm-state", param_hint="--task-state")
+        raise typer.BadParameter("it goes with --vm-state", param_hint="'--task-state'")
 
     async def work(opened: SqlLog) -> str:
         view = await look(opened)
         instance = await find(view, vm)
         label = label_of(view.fleet, instance)
-        called = f"{(await texts(opened, [label]))(label)!r} ({instance})"
+        name = (await texts(opened, [label]))(label)
+        called = f"{name!r} ({instance})" if name else str(instance)
         by = login_user()
         if vm_state is not None:
             await say(opened, [(instance, vm_state, task_state)], by=by, why=why, at=now())

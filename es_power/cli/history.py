@@ -59,7 +59,7 @@ def history(
     Equal observations with nothing in between are one line, with the first, the last, and their number.
     """
     if following and (reverse or until):
-        raise typer.BadParameter("it goes on with what comes, so neither --reverse nor --until", param_hint="--follow")
+        raise typer.BadParameter("what is to come has no --reverse and no --until", param_hint="'--follow'")
     if following and output is Format.JSON:
         output = Format.JSONL
     if following and lines is None and since is None:

@@ -137,7 +137,7 @@ async def find_moment(log: SqlLog, text: str, flag: str, *, zone: tzinfo | None)
     try:
         at = timewords.parse(text, now=now(), zone=zone)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=flag) from error
+        raise typer.BadParameter(str(error), param_hint=f"'{flag}'") from error
     return Moment(await log.position_at(at), at)
 
 
@@ -147,5 +147,5 @@ async def _at_position(log: SqlLog, position: Position, flag: str) -> Moment:
     records = await log.read(after=Position(position - 1), until=position) if position <= await log.head() else ()
     if not records:
         head = await log.head()
-        raise typer.BadParameter(f"the log ends at position {head}", param_hint=flag)
+        raise typer.BadParameter(f"the log ends at position {head}", param_hint=f"'{flag}'")
     return Moment(position, records[0].recorded_at)

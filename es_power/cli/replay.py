@@ -61,9 +61,9 @@ def replay(
     Ends with a digest of each projection: equal digests mean equal projections.
     """
     if policy and (rebuild or verify):
-        raise typer.BadParameter("a what-if is neither kept nor compared", param_hint="--policy")
+        raise typer.BadParameter("a what-if is neither kept nor compared", param_hint="'--policy'")
     if until and (rebuild or verify):
-        raise typer.BadParameter("tables are kept and compared at the end of the log", param_hint="--until")
+        raise typer.BadParameter("tables are kept and compared at the end of the log", param_hint="'--until'")
     printer, where = Printer(output, utc), place(log, config)
     whatif = get_policy(policy) if policy else None
     if rebuild:

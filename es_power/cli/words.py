@@ -1,5 +1,7 @@
 """The lines of a history in a person's words."""
 
+from typing import Final
+
 from es_power.domain.events import (
     ControlErrorReported,
     Event,
@@ -31,7 +33,7 @@ from es_power.domain.libvirt_numbers import (
 )
 from es_power.projections.narrative import Line
 
-_EVENT_NAMES = {number: name for name, number in EVENT_IDS.items()}
+_EVENT_NAMES: Final = {number: name for name, number in EVENT_IDS.items()}
 
 
 def words(line: Line) -> str:
@@ -50,7 +52,7 @@ def words(line: Line) -> str:
 def _fact(event: Event) -> str:
     match event:
         case LifecycleEvent(event=number, detail=detail):
-            return f"event {event_name(number)} {detail_name(number, detail)}"
+            return f"event {event_name(number)} ({detail_name(number, detail)})"
         case StateObserved(state=state, reason=reason):
             return _observed(state, reason)
         case GapOpened(reason=reason):
@@ -95,8 +97,10 @@ def _reported(event: Event) -> str:
 
 def _observed(state: int | None, reason: int | None) -> str:
     if state is None:
-        return "not found"
-    return f"{state_name(state)} {reason_name(state, reason or 0)}"
+        return "observed: libvirt does not know it"
+    # libvirt calls the reason 0 of every state unknown: nothing to tell.
+    why = f" ({reason_name(state, reason)})" if reason else ""
+    return f"observed {state_name(state)}{why}"
 
 
 def _under_way(task_state: str | None) -> str:
