@@ -139,7 +139,7 @@ def _log(path: str) -> Check:
     if place.path and not place.path.exists():
         return _new_log(place.path)
     try:
-        database = Database(place, mode="write")
+        database = Database(path, mode="write")
         try:
             check_schema(database)
             with database.write():
