@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from enum import StrEnum
-from typing import Final, TextIO
+from typing import Final, Literal, TextIO
 from uuid import UUID
 
 from rich.console import Console
@@ -62,6 +62,8 @@ class Column:
     in_table: bool = True
     #: Characters that a table shows; None for sentences, which are never cut.
     limit: int | None = NAME_LIMIT
+    #: Characters that a table leaves for it at least, so that rows which come later stand below.
+    width: int | None = None
     #: Colours of values, by value (rich's style names).
     styles: Mapping[str, str] = field(default_factory=dict)
 
@@ -212,7 +214,9 @@ def _write_table(
             zones, values = _local(values, zone)
             title = f"{title} ({zones})" if zones else title
         numeric = {type(value) for value in values if value is not None} in ({int}, {float}, {int, float})
-        table.add_column(Text(title, style="bold"), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            Text(title, style="bold"), justify="right" if numeric else "left", overflow="fold", min_width=column.width
+        )
         texts.append([_text(_plain(value, times, column.name), column) for value in values])
     for cells in zip(*texts, strict=True):
         table.add_row(*cells)

@@ -18,7 +18,7 @@ from es_power.cli.options import (
     find_moment,
     place,
 )
-from es_power.cli.rows import HISTORY, line_row
+from es_power.cli.rows import FOLLOWED, HISTORY, line_row
 from es_power.domain.events import START
 from es_power.log import SqlLog
 from es_power.output import Format
@@ -64,21 +64,21 @@ def history(
         output = Format.JSONL
     if following and lines is None and since is None:
         lines = _BEFORE_FOLLOWING
-    printer = Printer(output, utc)
+    printer, columns = Printer(output, utc), FOLLOWED if following else HISTORY
 
     async def question(opened: SqlLog) -> None:
         after = (await find_moment(opened, since, "--since", zone=printer.zone)).position if since else START
         last = (await find_moment(opened, until, "--until", zone=printer.zone)).position if until else None
         view = await look(opened)
         instance = await find(view, vm)
-        found = await ask_history(view, str(instance), after=after, until=last, opened=everything)
+        found = await ask_history(view, str(instance), after=after, until=last, opened=everything or following)
         if lines is not None:
             found = found[max(len(found) - lines, 0) :]
-        printer.rows([line_row(line, instance) for line in (reversed(found) if reverse else found)], HISTORY)
+        printer.rows([line_row(line, instance) for line in (reversed(found) if reverse else found)], columns)
         if following:
             sys.stdout.flush()
             async for line in follow(view, instance):
-                printer.rows([line_row(line, instance)], HISTORY, header=False)
+                printer.rows([line_row(line, instance)], columns, header=False)
                 sys.stdout.flush()
 
     ask(place(log, config), question)

@@ -98,10 +98,10 @@ HISTORY: Final = (
     Column("observed_at", time=True),
     Column("last", time=True),
     Column("count"),
-    Column("power_state", styles=POWER_STYLES),
+    Column("power_state", styles=POWER_STYLES, width=11),
+    Column("host", width=8),
+    Column("position", width=8),
     Column("what", limit=None),
-    Column("host"),
-    Column("position"),
     Column("index", in_table=False),
     Column("kind", in_table=False),
     Column("instance", in_table=False),
@@ -133,6 +133,9 @@ HISTORY: Final = (
     Column("because", in_table=False),
     Column("holder", in_table=False),
 )
+
+FOLLOWED: Final = tuple(column for column in HISTORY if column.name not in {"first", "last", "last_position", "count"})
+"""Where each observation is a line of its own, as `-f` shows them."""
 
 
 def line_row(line: Line, instance: InstanceId) -> Row:

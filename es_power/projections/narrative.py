@@ -11,6 +11,7 @@ import trio
 
 from es_power.domain.events import (
     START,
+    CommandEvent,
     Event,
     HostSwept,
     InstanceId,
@@ -20,7 +21,6 @@ from es_power.domain.events import (
     RecordDeclared,
     Recorded,
     StateObserved,
-    StopRequested,
 )
 from es_power.domain.streams import observed_host
 from es_power.errors import UnknownEventError
@@ -213,6 +213,14 @@ def _single(run: Entry, recorded: Recorded) -> Entry:
 # -------------------------------------------------------------------------------------------------- lines
 
 
+def _host(view: View, entry: Entry, event: Event | None) -> str | None:
+    """Where a fact belongs: the observed host, or the one that a command is for; a record is for none."""
+    if isinstance(event, CommandEvent):
+        row = view.models.commands.rows.get(event.command)
+        return row.requested.host if row else None
+    return observed_host(entry.stream)
+
+
 async def _lines(
     view: View, instance: InstanceId, entries: Sequence[Entry], opened: Mapping[Key, Recorded]
 ) -> list[Line]:
@@ -232,7 +240,7 @@ async def _lines(
         Line(
             entry=entry,
             event=event,
-            host=event.host if isinstance(event, StopRequested) else observed_host(entry.stream),
+            host=_host(view, entry, event),
             is_run=_is_run(entry) and (entry.position, entry.index) not in opened,
             by=text_of(event.by) if isinstance(event, RecordDeclared | RecordCleared) else None,
             why=text_of(event.why) if isinstance(event, RecordDeclared | RecordCleared) else None,
