@@ -98,9 +98,23 @@ class UnknownEventError(LogError):
 class SealBrokenError(LogError):
     """A record's hash does not match its content or the record before it."""
 
+    exit_code = 4
+
     def __init__(self, position: int, *, reason: str) -> None:
         self.position, self.reason = position, reason
         super().__init__(f"record {position} was changed or damaged: {reason}")
+
+
+class TablesDamagedError(EsPowerError):
+    """The tables beside the log cannot be read."""
+
+    exit_code = 4
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"the tables beside the log are damaged ({reason}); nothing of the log is lost by that: "
+            "`es-power replay --rebuild` makes them anew"
+        )
 
 
 class HypervisorError(EsPowerError):

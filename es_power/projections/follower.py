@@ -7,7 +7,7 @@ import trio
 
 from es_power.domain.events import Position, Recorded
 from es_power.domain.ports import EventReader
-from es_power.errors import LogUnavailableError
+from es_power.errors import LogUnavailableError, TablesDamagedError
 from es_power.projections.reader import load, next_batch, read_models
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
@@ -29,9 +29,16 @@ class Follower:
 
     @classmethod
     async def start(cls, log: EventReader, store: Store) -> "Follower":
-        """Make the tables where they are missing, and begin where they end."""
+        """Make the tables where they are missing, and begin where they end; damaged ones begin anew."""
         await trio.to_thread.run_sync(store.create)
-        return cls(log, store, await load(log, store, resume=True))
+        try:
+            models = await load(log, store, resume=True)
+        except TablesDamagedError as damage:
+            structlog.get_logger().warning("the tables are made anew from the log", because=str(damage))
+            await trio.to_thread.run_sync(store.drop)
+            await trio.to_thread.run_sync(store.create)
+            models = ReadModels(resume=True)
+        return cls(log, store, models)
 
     async def caught_up(self) -> None:
         """Wait until everything that is in the log now is folded."""

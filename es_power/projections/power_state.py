@@ -58,7 +58,8 @@ def rows_of(fleet: Fleet, instance: InstanceId, *, now: Timestamp, everything: b
     """
     streams = fleet.seen_on.get(instance, ())
     owner = fleet.owner(instance)
-    word_counts = (owner.host,) if owner.host else owner.conflict or streams[-1:]
+    last = max(streams, key=lambda stream: fleet.get(instance, stream).position)
+    word_counts = (owner.host,) if owner.host else owner.conflict or (last,)
     for stream in streams if everything else word_counts:
         known = fleet.get(instance, stream)
         yield _row(fleet, instance, stream, known, _doubt(fleet, instance, stream, known, now))

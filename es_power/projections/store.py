@@ -4,7 +4,8 @@ What these tables say is true at their checkpoint, which is written in the same 
 the rest of the log on top (`reader`). They can be dropped at any time and rebuilt from the log.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, Final
 from uuid import UUID
@@ -18,6 +19,7 @@ from es_power.domain.host import Host, Vouched
 from es_power.domain.instance import Instance
 from es_power.domain.states import PowerState
 from es_power.domain.streams import observed_host
+from es_power.errors import TablesDamagedError, UnknownEventError
 from es_power.log.codec import Codec
 from es_power.log.database import Database
 from es_power.projections.fleet import Place
@@ -129,6 +131,17 @@ _INSTANCE_FIELDS: Final = tuple(field.name for field in fields(Instance) if fiel
 
 Row = Mapping[Any, Any]
 
+#: What reading raises where somebody else wrote a row, or took a table away.
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AssertionError,
+    msgspec.MsgspecError,
+    UnknownEventError,
+    sa.exc.NoSuchTableError,
+)
+
 
 class Store:
     """The tables of one log's database; its methods block, so a service calls them in a thread."""
@@ -137,9 +150,17 @@ class Store:
         self._database = database
 
     def create(self) -> None:
-        """Make the tables where they are missing."""
+        """Make the tables where they are missing; where only some are, all of them, empty."""
         with self._database.write() as connection:
+            there = METADATA.tables.keys() & set(sa.inspect(connection).get_table_names())
+            if there != METADATA.tables.keys():
+                METADATA.drop_all(connection)
             METADATA.create_all(connection)
+
+    def drop(self) -> None:
+        """Take the tables away, so that they begin again with the log's first record."""
+        with self._database.write() as connection:
+            METADATA.drop_all(connection)
 
     def checkpoint(self) -> Position:
         """The position that the tables are true at; 0 where there are none of this version."""
@@ -147,13 +168,16 @@ class Store:
             return _checkpoint(connection)
 
     def load(self, *, resume: bool = False) -> ReadModels:
-        """Read all models as of the checkpoint; empty ones at position 0 where there are no tables to read."""
-        with self._database.read() as connection:
+        """Read all models as of the checkpoint; empty ones at position 0 where there are no tables to read.
+
+        TablesDamagedError where they cannot be what this module wrote.
+        """
+        with _damage(), self._database.read() as connection:
             return _load(connection, resume=resume)
 
     def load_all(self) -> tuple[ReadModels, list[Entry]]:
-        """Read all models and all history as of the same checkpoint."""
-        with self._database.read() as connection:
+        """Read all models and all history as of the same checkpoint; TablesDamagedError as in `load`."""
+        with _damage(), self._database.read() as connection:
             models = _load(connection, resume=False)
             rows = connection.execute(sa.select(HISTORY)).mappings() if models.fleet.position else ()
             return models, [_entry(row) for row in rows]
@@ -273,9 +297,20 @@ class Store:
         self._put(connection, CHECKPOINT, [{"name": _NAME, "version": VERSION, "position": position}])
 
 
+@contextmanager
+def _damage() -> Iterator[None]:
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise TablesDamagedError(str(error).splitlines()[0]) from error
+
+
 def _checkpoint(connection: sa.Connection) -> Position:
-    if not sa.inspect(connection).has_table(CHECKPOINT.name):
+    there = METADATA.tables.keys() & set(sa.inspect(connection).get_table_names())
+    if not there:
         return START
+    if missing := METADATA.tables.keys() - there:
+        raise TablesDamagedError(f"{', '.join(sorted(missing))} is missing")
     query = sa.select(CHECKPOINT.c.position).where(CHECKPOINT.c.name == _NAME, CHECKPOINT.c.version == VERSION)
     return Position(connection.scalar(query) or 0)
 
