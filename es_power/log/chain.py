@@ -22,9 +22,12 @@ write the database can also compute new hashes: against that, only a hash kept e
 """
 
 import struct
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Final
 
+from es_power.domain.events import START, Position
+from es_power.domain.time import Timestamp
 from es_power.errors import SealBrokenError
 
 GENESIS: Final = bytes(32)
@@ -34,7 +37,7 @@ _PREFIX: Final = struct.Struct(">B32s16sQQqI")
 _FORMAT: Final = 1
 
 
-Row = tuple[int, int, int, int, str, bytes, bytes]
+Row = tuple[Position, int, int, Timestamp, str, bytes, bytes]
 """A record as it is stored: position, number of its stream, version, recorded_at, topic, state, hash."""
 
 
@@ -54,23 +57,28 @@ class Chain:
     """
 
     def __init__(self) -> None:
-        self.position = 0
+        self.position = START
         self._hashes: dict[bytes, bytes] = {}
 
     def check(self, row: Row, stream: bytes) -> None:
         """Raise SealBrokenError where the next record is missing, or is not as it was written."""
-        position, _, version, recorded_at, topic, state, stored = row
-        if position != self.position + 1:
-            raise SealBrokenError(self.position + 1, reason="it is missing")
-        previous = self._hashes.get(stream, GENESIS)
-        try:
-            computed = link(previous, stream, version, position, recorded_at, topic, state)
-        except (struct.error, AttributeError, TypeError, UnicodeEncodeError) as error:
-            raise SealBrokenError(position, reason=f"its columns do not hold what they should ({error})") from error
-        if computed != stored:
-            raise SealBrokenError(position, reason="its hash is not that of its content after the record before it")
-        self._hashes[stream] = stored
-        self.position = position
+        self.check_all((row,), {row[1]: (stream, "")})
+
+    def check_all(self, rows: Iterable[Row], streams: Mapping[int, tuple[bytes, str]]) -> None:
+        """Check the next records one after the other; `streams` gives the id and name of a stream by its number."""
+        hashes = self._hashes
+        for position, number, version, recorded_at, topic, state, stored in rows:
+            if position != self.position + 1:
+                raise SealBrokenError(self.position + 1, reason="it is missing")
+            stream = streams[number][0]
+            try:
+                computed = link(hashes.get(stream, GENESIS), stream, version, position, recorded_at, topic, state)
+            except (struct.error, AttributeError, TypeError, UnicodeEncodeError) as error:
+                raise SealBrokenError(position, reason=f"its columns do not hold what they should ({error})") from error
+            if computed != stored:
+                raise SealBrokenError(position, reason="its hash is not that of its content after the record before it")
+            hashes[stream] = stored
+            self.position = position
 
     def close(self, head: int, hashes: dict[bytes, bytes]) -> None:
         """Raise SealBrokenError where records are missing at the end: compare the head and each stream's last hash."""

@@ -3,7 +3,7 @@
 Positions and versions have no gaps, so a limit is a bound on them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, cast
 from uuid import UUID
@@ -20,6 +20,7 @@ from es_power.log.database import Database
 from es_power.log.schema import HEAD, LABELS, RECORDS, STREAMS, TRACKING
 
 _PARAMETERS: Final = 1000  # databases limit them for a statement
+_CACHED: Final = 1000  # records; of several thousand at a time, each costs a third more
 
 RawRecord = tuple[Position, str, int, Timestamp, str, Raw]
 """A record for folds that read millions: position, stream, version, recorded_at, name of the event's class, its fields.
@@ -105,25 +106,23 @@ class Queries:
     ) -> Sequence[RawRecord]:
         """The same as bare fields; a `chain` that has followed the log up to `after` checks every hash on the way."""
         with self._database.read() as connection:
-            rows = self._rows(connection, after, until, limit)
-            streams = self._names(connection, rows)
-        found: list[RawRecord] = []
-        raw = self._codec.raw
-        for row in rows:
-            position, stream, version, recorded_at, topic, state, _ = row
-            id_, name = streams[stream]
-            try:
-                event, fields = raw(topic, state, position=position)
-            except UnknownEventError:
-                if found:
-                    break  # the next call begins with it
-                if chain is not None:
-                    chain.check(row, id_)
-                raise
-            if chain is not None:
-                chain.check(row, id_)
-            found.append((Position(position), name, version, Timestamp(recorded_at), event, fields))
-        return found
+            return self._bare(connection, self._rows(connection, after, until, limit), chain)
+
+    def scan(
+        self,
+        visit: Callable[[Sequence[RawRecord]], None],
+        after: Position,
+        until: Position | None,
+        limit: int,
+        chain: Chain | None = None,
+    ) -> None:
+        """Call `visit` with the same, up to `limit` of them, so many at a time as fit in the processor's cache."""
+        last = Position(after + limit) if until is None else min(until, Position(after + limit))
+        with self._database.read() as connection:
+            while rows := self._rows(connection, after, last, _CACHED):
+                found = self._bare(connection, rows, chain)
+                visit(found)
+                after = found[-1][0]
 
     def read_stream(self, stream: str, after: int, limit: int | None) -> Sequence[Recorded]:
         """Records of one stream with a version above `after`, in order; UnknownEventError as in `read`."""
@@ -178,33 +177,49 @@ class Queries:
             raise LogRewoundError(checkpoint=after, head=head)
         return rows
 
+    def _bare(self, connection: sa.Connection, rows: Sequence[Row], chain: Chain | None = None) -> Sequence[RawRecord]:
+        streams = self._names(connection, rows)
+        raw = self._codec.raw
+        found: list[RawRecord] = []
+        for position, stream, version, recorded_at, topic, state, _ in rows:
+            try:
+                event, fields = raw(topic, state, position=position)
+            except UnknownEventError:
+                if found:
+                    break  # the next call begins with it
+                if chain is not None:
+                    chain.check_all(rows[:1], streams)
+                raise
+            found.append((position, streams[stream][1], version, recorded_at, event, fields))
+        if chain is not None:
+            chain.check_all(rows[: len(found)], streams)
+        return found
+
     def _decoded(
         self, connection: sa.Connection, rows: Sequence[Row], chain: Chain | None = None
     ) -> Sequence[Recorded]:
         streams = self._names(connection, rows)
         found: list[Recorded] = []
-        for row in rows:
-            position, stream, version, recorded_at, topic, state, _ = row
-            id_, name = streams[stream]
+        for position, stream, version, recorded_at, topic, state, _ in rows:
             try:
                 event = self._codec.decode(topic, state, position=position)
             except UnknownEventError:
                 if found:
                     break  # the next call begins with it
                 if chain is not None:
-                    chain.check(row, id_)
+                    chain.check_all(rows[:1], streams)
                 raise
-            if chain is not None:
-                chain.check(row, id_)
             found.append(
                 Recorded(
-                    position=Position(position),
-                    stream=name,
+                    position=position,
+                    stream=streams[stream][1],
                     version=version,
-                    recorded_at=Timestamp(recorded_at),
+                    recorded_at=recorded_at,
                     event=event,
                 )
             )
+        if chain is not None:
+            chain.check_all(rows[: len(found)], streams)
         return found
 
     def _names(self, connection: sa.Connection, rows: Iterable[Row]) -> dict[int, tuple[bytes, str]]:

@@ -157,6 +157,22 @@ class SqlLog:
         """
         return await self._ask(lambda: self._queries.read_raw(after, until, limit, chain))
 
+    async def scan(
+        self,
+        visit: Callable[[Sequence[RawRecord]], None],
+        *,
+        after: Position,
+        until: Position | None = None,
+        limit: int = 50_000,
+        chain: Chain | None = None,
+    ) -> None:
+        """Have `visit` called with bare records in a worker thread, a batch at a time and up to `limit` in all.
+
+        Like `read_raw`, without a change of threads for each batch. UnknownEventError comes after the visit of what
+        stands before that record.
+        """
+        await self._ask(lambda: self._queries.scan(visit, after, until, limit, chain))
+
     async def read_stream(self, stream: str, *, after: int = 0, limit: int | None = None) -> Sequence[Recorded]:
         """Records of one stream with a version above `after`, in order."""
         return await self._ask(lambda: self._queries.read_stream(stream, after, limit))

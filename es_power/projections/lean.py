@@ -32,9 +32,6 @@ from es_power.log.codec import Codec, Raw
 from es_power.log.queries import RawRecord
 from es_power.projections.fleet import Fleet, Place
 
-BATCH: Final = 2_000
-"""Records read at a time: with more of them they no longer fit in the processor's cache, and cost twice as much."""
-
 _SWEPT: Final = HostSwept.__name__
 
 #: The power_state that a lifecycle event leaves, by libvirt's number.
@@ -57,15 +54,14 @@ async def fold_fleet(
     fold = LeanFold(log.codec)
     fleet = fold.fleet
     while True:
+        begin = fleet.position
         try:
-            batch = await log.read_raw(after=fleet.position, until=until, limit=BATCH, chain=chain)
+            await log.scan(fold.apply, after=begin, until=until, chain=chain)
         except UnknownEventError as error:
-            fleet.set_aside(Position(error.position or fleet.position + 1), str(error))
-            continue
-        if not batch:
+            fleet.set_aside(Position(error.position or begin + 1), str(error))
+        if fleet.position == begin:
             fold.settle()
             return fleet
-        fold.apply(batch)
         progress(fleet.position)
 
 
@@ -186,38 +182,38 @@ class _Ahead:
     def announced(self, position: Position, raw: Raw) -> None:
         """Apply a LifecycleEvent."""
         observed_at, _, connection, number, event, detail = raw
-        if connection < self.connection or (connection == self.connection and number <= self.number):
+        if (number <= self.number and connection == self.connection) or connection < self.connection:
             return
         self.connection, self.number = connection, number
         power_state = _AFTER.get(event)
-        if power_state is not None:
+        if power_state is None:
+            return
+        if power_state is not self.power_state or not self.since:
             self._becomes(power_state, observed_at, position)
-            self.provisional = True
-            self.last_event, self.last_detail = event, detail
-            self.gone = False
+        self.provisional = True
+        self.observed_at, self.position, self.index = observed_at, position, None
+        self.last_event, self.last_detail = event, detail
+        self.gone = False
 
     def observed(self, position: Position, raw: Raw) -> None:
         """Apply a StateObserved."""
         observed_at, _, _, state, reason, _, connection, number = raw
-        if self.connection > connection or (self.connection == connection and self.number > number):
+        if (number < self.number and connection == self.connection) or connection < self.connection:
             return
         power_state = PowerState.NOSTATE if state is None else POWER_STATES.get(state)
-        self._becomes(power_state, observed_at, position)
+        if power_state is not self.power_state or not self.since:
+            self._becomes(power_state, observed_at, position)
         self.provisional = False
+        self.observed_at, self.position, self.index = observed_at, position, None
         self.state, self.reason = state, reason
         self.gone = state is None
         if self.last_event == STOPPED and power_state in _ON:
             self.last_event = self.last_detail = None
 
     def _becomes(self, power_state: PowerState | None, at: Timestamp, position: Position) -> None:
-        if power_state is not self.power_state or not self.since:
-            self.since = at
-            if self.power_state in _ON and power_state not in _ON:
-                self.left_on = position
-            self.power_state = power_state
-        self.observed_at = at
-        self.position = position
-        self.index = None
+        if self.power_state in _ON and power_state not in _ON:
+            self.left_on = position
+        self.power_state, self.since = power_state, at
 
 
 _OF_ONE_VM: Final = {LifecycleEvent.__name__: _Ahead.announced, StateObserved.__name__: _Ahead.observed}
