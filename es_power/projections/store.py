@@ -6,130 +6,44 @@ the rest of the log on top (`reader`). They can be dropped at any time and rebui
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from es_power.domain.events import START, InstanceId, Label, Position, StopRequested, Withdrawn
-from es_power.domain.host import Host, Vouched
-from es_power.domain.instance import Instance
-from es_power.domain.states import PowerState
-from es_power.domain.streams import observed_host
+from es_power.domain.events import START, InstanceId, Position
 from es_power.errors import TablesDamagedError, UnknownEventError
-from es_power.log.codec import Codec
 from es_power.log.database import Database
-from es_power.projections.fleet import Place
 from es_power.projections.history import Entry
 from es_power.projections.readmodels import ReadModels, Step
-from es_power.projections.stop_commands import CommandRow
+from es_power.projections.tables import (
+    CHECKPOINT,
+    HISTORY,
+    HOSTS,
+    METADATA,
+    MODELS,
+    POWER_STATE,
+    STOP_COMMANDS,
+    VOUCHED,
+    Row,
+    command_of,
+    command_row,
+    entry_of,
+    entry_row,
+    host_row,
+    instance_of,
+    instance_row,
+    place_of,
+    vouched_of,
+    vouched_row,
+)
 
 VERSION: Final = 1
 """Of the tables' meaning; tables of another version are not read, but rebuilt."""
 
-METADATA: Final = sa.MetaData()
-
-CHECKPOINT: Final = sa.Table(
-    "projections",
-    METADATA,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("position", sa.BigInteger, nullable=False),
-)
-
-POWER_STATE: Final = sa.Table(
-    "power_state",
-    METADATA,
-    sa.Column("instance", sa.LargeBinary(16), primary_key=True),
-    sa.Column("stream", sa.Text, primary_key=True),
-    sa.Column("host", sa.Text, nullable=False),
-    sa.Column("power_state", sa.Text),
-    sa.Column("provisional", sa.Boolean, nullable=False),
-    sa.Column("since", sa.BigInteger, nullable=False),
-    sa.Column("observed_at", sa.BigInteger, nullable=False),
-    sa.Column("position", sa.BigInteger, nullable=False),
-    sa.Column("index", sa.Integer),
-    sa.Column("connection", sa.BigInteger, nullable=False),
-    sa.Column("number", sa.BigInteger, nullable=False),
-    sa.Column("last_event", sa.Integer),
-    sa.Column("last_detail", sa.Integer),
-    sa.Column("state", sa.Integer),
-    sa.Column("reason", sa.Integer),
-    sa.Column("gone", sa.Boolean, nullable=False),
-    sa.Column("left_on", sa.BigInteger, nullable=False),
-    sa.Column("label", sa.BigInteger),
-    sa.Column("label_digest", sa.LargeBinary),
-    #: False: its host's newest sweep confirms it, and has the position and time of its newest observation.
-    sa.Column("touched", sa.Boolean, nullable=False),
-)
-
-HOSTS: Final = sa.Table(
-    "hosts",
-    METADATA,
-    sa.Column("stream", sa.Text, primary_key=True),
-    sa.Column("version", sa.BigInteger, nullable=False),
-    sa.Column("recorded_at", sa.BigInteger, nullable=False),
-    sa.Column("planned", sa.Boolean, nullable=False),
-    sa.Column("host", sa.LargeBinary, nullable=False),
-)
-
-VOUCHED: Final = sa.Table(
-    "vouched",
-    METADATA,
-    sa.Column("instance", sa.LargeBinary(16), primary_key=True),
-    sa.Column("record", sa.LargeBinary, nullable=False),
-)
-
-HISTORY: Final = sa.Table(
-    "history",
-    METADATA,
-    sa.Column("position", sa.BigInteger, primary_key=True),
-    #: -1 for a record that is not a sweep.
-    sa.Column("index", sa.Integer, primary_key=True),
-    sa.Column("instance", sa.LargeBinary(16)),
-    sa.Column("stream", sa.Text, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("observed_at", sa.BigInteger, nullable=False),
-    sa.Column("recorded_at", sa.BigInteger, nullable=False),
-    sa.Column("power_state", sa.Text),
-    sa.Column("changed", sa.Boolean, nullable=False),
-    sa.Column("stale", sa.Boolean, nullable=False),
-    sa.Column("state", sa.Integer),
-    sa.Column("reason", sa.Integer),
-    sa.Column("last_position", sa.BigInteger, nullable=False),
-    sa.Column("last_observed_at", sa.BigInteger, nullable=False),
-    sa.Column("count", sa.BigInteger, nullable=False),
-    sa.Column("open", sa.Boolean, nullable=False),
-    sa.Column("sweeps", sa.BigInteger),
-    sa.Index("history_instance", "instance", "position"),
-    sa.Index("history_open", "open", sqlite_where=sa.text("open"), postgresql_where=sa.text("open")),
-)
-
-STOP_COMMANDS: Final = sa.Table(
-    "stop_commands",
-    METADATA,
-    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("command", sa.LargeBinary(16), nullable=False),
-    sa.Column("instance", sa.LargeBinary(16), nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("last_position", sa.BigInteger, nullable=False),
-    sa.Column("requested", sa.LargeBinary, nullable=False),
-    sa.Column("withdrawn", sa.LargeBinary),
-)
-
 _NAME: Final = "read models"
-_MODELS: Final = (POWER_STATE, HOSTS, VOUCHED, HISTORY, STOP_COMMANDS)
-_CODEC: Final = Codec()
-_PACK: Final = msgspec.msgpack.Encoder().encode
-_HOST: Final = msgspec.msgpack.Decoder(Host).decode
-_VOUCHED: Final = msgspec.msgpack.Decoder(Vouched).decode
-_ENTRY_FIELDS: Final = tuple(field.name for field in fields(Entry))
-_INSTANCE_FIELDS: Final = tuple(field.name for field in fields(Instance) if field.name != "name")
-
-Row = Mapping[Any, Any]
 
 #: What reading raises where somebody else wrote a row, or took a table away.
 _UNREADABLE: Final = (
@@ -180,7 +94,7 @@ class Store:
         with _damage(), self._database.read() as connection:
             models = _load(connection, resume=False)
             rows = connection.execute(sa.select(HISTORY)).mappings() if models.fleet.position else ()
-            return models, [_entry(row) for row in rows]
+            return models, [entry_of(row) for row in rows]
 
     def save(self, models: ReadModels, step: Step, *, since: Position) -> bool:
         """Write what a step changed after `since`, and the new checkpoint, in one transaction.
@@ -208,7 +122,7 @@ class Store:
         with self._database.write() as connection:
             METADATA.create_all(connection)
             fresh = sa.MetaData()
-            new = {table: table.to_metadata(fresh, name=f"{table.name}_new") for table in _MODELS}
+            new = {table: table.to_metadata(fresh, name=f"{table.name}_new") for table in MODELS}
             for table in new.values():
                 # Index names are the database's, not the table's: the indexes come after the swap.
                 table.indexes.clear()
@@ -255,7 +169,7 @@ class Store:
 
     def _entries(self, *conditions: sa.ColumnElement[bool]) -> list[Entry]:
         with self._database.read() as connection:
-            return [_entry(row) for row in connection.execute(sa.select(HISTORY).where(*conditions)).mappings()]
+            return [entry_of(row) for row in connection.execute(sa.select(HISTORY).where(*conditions)).mappings()]
 
     def _write(
         self,
@@ -265,18 +179,18 @@ class Store:
         *,
         into: Mapping[sa.Table, sa.Table] | None = None,
     ) -> None:
-        where = into or {table: table for table in _MODELS}
+        where = into or {table: table for table in MODELS}
         fleet = models.fleet
         hosts, instances = [], []
         for stream, place in fleet.places.items():
-            hosts.append(_host_row(stream, place, planned=stream in models.derivation.planned))
-            instances += [_instance_row(instance, stream, place) for instance in place.dirty]
+            hosts.append(host_row(stream, place, planned=stream in models.derivation.planned))
+            instances += [instance_row(instance, stream, place) for instance in place.dirty]
         self._put(connection, where[HOSTS], hosts)
         self._put(connection, where[POWER_STATE], instances)
-        self._put(connection, where[HISTORY], [_entry_row(entry) for entry in step.entries.values()])
-        self._put(connection, where[STOP_COMMANDS], [_command_row(row) for row in step.commands.values()])
+        self._put(connection, where[HISTORY], [entry_row(entry) for entry in step.entries.values()])
+        self._put(connection, where[STOP_COMMANDS], [command_row(row) for row in step.commands.values()])
         said = {instance: fleet.vouched[instance] for instance in step.vouched if instance in fleet.vouched}
-        rows = [{"instance": instance.bytes, "record": _PACK(vouched)} for instance, vouched in said.items()]
+        rows = [vouched_row(instance, vouched) for instance, vouched in said.items()]
         self._put(connection, where[VOUCHED], rows)
         ended = [{"ended": instance.bytes} for instance in step.vouched - said.keys()]
         if ended:
@@ -321,104 +235,26 @@ def _load(connection: sa.Connection, *, resume: bool) -> ReadModels:
     if models.fleet.position == START:
         return models
     for row in connection.execute(sa.select(HOSTS)).mappings():
-        models.fleet.places[row["stream"]] = Place(
-            host=_HOST(row["host"]), version=row["version"], recorded_at=row["recorded_at"]
-        )
+        models.fleet.places[row["stream"]] = place_of(row)
         if row["planned"]:
             models.derivation.planned.add(row["stream"])
     for row in connection.execute(sa.select(POWER_STATE)).mappings():
         instance = InstanceId(UUID(bytes=row["instance"]))
         place = models.fleet.places[row["stream"]]
-        place.instances[instance] = _instance(row)
+        place.instances[instance] = instance_of(row)
         if row["touched"]:
             place.touched.add(instance)
         seen_on = models.fleet.seen_on
         seen_on[instance] = (*seen_on.get(instance, ()), row["stream"])
     for row in connection.execute(sa.select(VOUCHED)).mappings():
-        models.fleet.vouched[InstanceId(UUID(bytes=row["instance"]))] = _VOUCHED(row["record"])
+        models.fleet.vouched[InstanceId(UUID(bytes=row["instance"]))] = vouched_of(row)
     for row in connection.execute(sa.select(HISTORY).where(HISTORY.c.open)).mappings():
-        entry = _entry(row)
+        entry = entry_of(row)
         assert entry.instance is not None
         models.history.open[entry.instance, entry.stream] = entry
     for row in connection.execute(sa.select(STOP_COMMANDS)).mappings():
-        command = _command(row)
+        command = command_of(row)
         models.commands.rows[command.requested.command] = command
         if command.withdrawn is None:
             models.derivation.take_up(command.requested)
     return models
-
-
-# ------------------------------------------------------------------------------------------------- rows and back
-
-
-def _host_row(stream: str, place: Place, *, planned: bool) -> Row:
-    return {
-        "stream": stream,
-        "version": place.version,
-        "recorded_at": place.recorded_at,
-        "planned": planned,
-        "host": _PACK(place.host),
-    }
-
-
-def _instance_row(instance: InstanceId, stream: str, place: Place) -> Row:
-    known = place.instances[instance]
-    row = {name: getattr(known, name) for name in _INSTANCE_FIELDS}
-    return row | {
-        "instance": instance.bytes,
-        "stream": stream,
-        "host": observed_host(stream),
-        "power_state": known.power_state and known.power_state.value,
-        "label": known.name and known.name.id,
-        "label_digest": known.name and known.name.digest,
-        "touched": instance in place.touched,
-    }
-
-
-def _instance(row: Row) -> Instance:
-    values = {name: row[name] for name in _INSTANCE_FIELDS}
-    values["power_state"] = row["power_state"] and PowerState(row["power_state"])
-    label = None if row["label"] is None else Label(id=row["label"], digest=row["label_digest"])
-    return Instance(**values, name=label)
-
-
-def _entry_row(entry: Entry) -> Row:
-    row = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
-    return row | {
-        "instance": entry.instance and entry.instance.bytes,
-        "index": -1 if entry.index is None else entry.index,
-        "power_state": entry.power_state and entry.power_state.value,
-    }
-
-
-def _entry(row: Row) -> Entry:
-    values = {name: row[name] for name in _ENTRY_FIELDS}
-    values["instance"] = row["instance"] and InstanceId(UUID(bytes=row["instance"]))
-    values["index"] = None if row["index"] < 0 else row["index"]
-    values["power_state"] = row["power_state"] and PowerState(row["power_state"])
-    return Entry(**values)
-
-
-def _command_row(row: CommandRow) -> Row:
-    return {
-        "position": row.position,
-        "command": row.requested.command.bytes,
-        "instance": row.requested.instance.bytes,
-        "state": row.state,
-        "last_position": row.last_position,
-        "requested": _CODEC.encode(row.requested)[1],
-        "withdrawn": row.withdrawn and _CODEC.encode(row.withdrawn)[1],
-    }
-
-
-def _command(row: Row) -> CommandRow:
-    requested = _CODEC.decode("StopRequested:1", row["requested"])
-    withdrawn = row["withdrawn"] and _CODEC.decode("Withdrawn:1", row["withdrawn"])
-    assert isinstance(requested, StopRequested)
-    assert withdrawn is None or isinstance(withdrawn, Withdrawn)
-    return CommandRow(
-        requested=requested,
-        position=Position(row["position"]),
-        last_position=Position(row["last_position"]),
-        withdrawn=withdrawn,
-    )

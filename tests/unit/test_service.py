@@ -16,7 +16,8 @@ from es_power.ingest.declarations import clear, declare
 from es_power.log import SqlLog, open_log
 from es_power.projections.power_state import PowerRow, digest, power_rows
 from es_power.projections.reader import read_models
-from es_power.projections.store import METADATA, Store
+from es_power.projections.store import Store
+from es_power.projections.tables import METADATA
 from es_power.service import Service, serve
 from es_power.settings import Host, Log, Settings
 from es_power.testing.hypervisor import FakeHypervisor

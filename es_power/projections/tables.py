@@ -1,0 +1,220 @@
+"""The tables of the read models, and their rows: what a fold knows as columns, and back again.
+
+The columns are the fields of the domain's dataclasses by the same names, so a table reads as what it is; times are
+nanoseconds, ids are 16 bytes. Nothing here asks or writes a database.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+
+from es_power.domain.events import InstanceId, Label, Position, StopRequested, Withdrawn
+from es_power.domain.host import Host, Vouched
+from es_power.domain.instance import Instance
+from es_power.domain.states import PowerState
+from es_power.domain.streams import observed_host
+from es_power.log.codec import Codec
+from es_power.projections.fleet import Place
+from es_power.projections.history import Entry
+from es_power.projections.stop_commands import CommandRow
+
+METADATA: Final = sa.MetaData()
+
+CHECKPOINT: Final = sa.Table(
+    "projections",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+)
+
+POWER_STATE: Final = sa.Table(
+    "power_state",
+    METADATA,
+    sa.Column("instance", sa.LargeBinary(16), primary_key=True),
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("power_state", sa.Text),
+    sa.Column("provisional", sa.Boolean, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("observed_at", sa.BigInteger, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("index", sa.Integer),
+    sa.Column("connection", sa.BigInteger, nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("last_event", sa.Integer),
+    sa.Column("last_detail", sa.Integer),
+    sa.Column("state", sa.Integer),
+    sa.Column("reason", sa.Integer),
+    sa.Column("gone", sa.Boolean, nullable=False),
+    sa.Column("left_on", sa.BigInteger, nullable=False),
+    sa.Column("label", sa.BigInteger),
+    sa.Column("label_digest", sa.LargeBinary),
+    #: False: its host's newest sweep confirms it, and has the position and time of its newest observation.
+    sa.Column("touched", sa.Boolean, nullable=False),
+)
+
+HOSTS: Final = sa.Table(
+    "hosts",
+    METADATA,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("recorded_at", sa.BigInteger, nullable=False),
+    sa.Column("planned", sa.Boolean, nullable=False),
+    sa.Column("host", sa.LargeBinary, nullable=False),
+)
+
+VOUCHED: Final = sa.Table(
+    "vouched",
+    METADATA,
+    sa.Column("instance", sa.LargeBinary(16), primary_key=True),
+    sa.Column("record", sa.LargeBinary, nullable=False),
+)
+
+HISTORY: Final = sa.Table(
+    "history",
+    METADATA,
+    sa.Column("position", sa.BigInteger, primary_key=True),
+    #: -1 for a record that is not a sweep.
+    sa.Column("index", sa.Integer, primary_key=True),
+    sa.Column("instance", sa.LargeBinary(16)),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("observed_at", sa.BigInteger, nullable=False),
+    sa.Column("recorded_at", sa.BigInteger, nullable=False),
+    sa.Column("power_state", sa.Text),
+    sa.Column("changed", sa.Boolean, nullable=False),
+    sa.Column("stale", sa.Boolean, nullable=False),
+    sa.Column("state", sa.Integer),
+    sa.Column("reason", sa.Integer),
+    sa.Column("last_position", sa.BigInteger, nullable=False),
+    sa.Column("last_observed_at", sa.BigInteger, nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("open", sa.Boolean, nullable=False),
+    sa.Column("sweeps", sa.BigInteger),
+    sa.Index("history_instance", "instance", "position"),
+    sa.Index("history_open", "open", sqlite_where=sa.text("open"), postgresql_where=sa.text("open")),
+)
+
+STOP_COMMANDS: Final = sa.Table(
+    "stop_commands",
+    METADATA,
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("command", sa.LargeBinary(16), nullable=False),
+    sa.Column("instance", sa.LargeBinary(16), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("last_position", sa.BigInteger, nullable=False),
+    sa.Column("requested", sa.LargeBinary, nullable=False),
+    sa.Column("withdrawn", sa.LargeBinary),
+)
+
+MODELS: Final = (POWER_STATE, HOSTS, VOUCHED, HISTORY, STOP_COMMANDS)
+"""The tables that a rebuild replaces."""
+
+Row = Mapping[Any, Any]
+
+_CODEC: Final = Codec()
+_PACK: Final = msgspec.msgpack.Encoder().encode
+_HOST: Final = msgspec.msgpack.Decoder(Host).decode
+_VOUCHED: Final = msgspec.msgpack.Decoder(Vouched).decode
+_ENTRY_FIELDS: Final = tuple(field.name for field in fields(Entry))
+_INSTANCE_FIELDS: Final = tuple(field.name for field in fields(Instance) if field.name != "name")
+
+
+def host_row(stream: str, place: Place, *, planned: bool) -> Row:
+    """Write a host."""
+    return {
+        "stream": stream,
+        "version": place.version,
+        "recorded_at": place.recorded_at,
+        "planned": planned,
+        "host": _PACK(place.host),
+    }
+
+
+def instance_row(instance: InstanceId, stream: str, place: Place) -> Row:
+    """Write a VM on a host."""
+    known = place.instances[instance]
+    row = {name: getattr(known, name) for name in _INSTANCE_FIELDS}
+    return row | {
+        "instance": instance.bytes,
+        "stream": stream,
+        "host": observed_host(stream),
+        "power_state": known.power_state and known.power_state.value,
+        "label": known.name and known.name.id,
+        "label_digest": known.name and known.name.digest,
+        "touched": instance in place.touched,
+    }
+
+
+def instance_of(row: Row) -> Instance:
+    """Read it back."""
+    values = {name: row[name] for name in _INSTANCE_FIELDS}
+    values["power_state"] = row["power_state"] and PowerState(row["power_state"])
+    label = None if row["label"] is None else Label(id=row["label"], digest=row["label_digest"])
+    return Instance(**values, name=label)
+
+
+def entry_row(entry: Entry) -> Row:
+    """Write a line of history."""
+    row = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
+    return row | {
+        "instance": entry.instance and entry.instance.bytes,
+        "index": -1 if entry.index is None else entry.index,
+        "power_state": entry.power_state and entry.power_state.value,
+    }
+
+
+def entry_of(row: Row) -> Entry:
+    """Read it back."""
+    values = {name: row[name] for name in _ENTRY_FIELDS}
+    values["instance"] = row["instance"] and InstanceId(UUID(bytes=row["instance"]))
+    values["index"] = None if row["index"] < 0 else row["index"]
+    values["power_state"] = row["power_state"] and PowerState(row["power_state"])
+    return Entry(**values)
+
+
+def command_row(row: CommandRow) -> Row:
+    """Write a stop command."""
+    return {
+        "position": row.position,
+        "command": row.requested.command.bytes,
+        "instance": row.requested.instance.bytes,
+        "state": row.state,
+        "last_position": row.last_position,
+        "requested": _CODEC.encode(row.requested)[1],
+        "withdrawn": row.withdrawn and _CODEC.encode(row.withdrawn)[1],
+    }
+
+
+def command_of(row: Row) -> CommandRow:
+    """Read it back."""
+    requested = _CODEC.decode("StopRequested:1", row["requested"])
+    withdrawn = row["withdrawn"] and _CODEC.decode("Withdrawn:1", row["withdrawn"])
+    assert isinstance(requested, StopRequested)
+    assert withdrawn is None or isinstance(withdrawn, Withdrawn)
+    return CommandRow(
+        requested=requested,
+        position=Position(row["position"]),
+        last_position=Position(row["last_position"]),
+        withdrawn=withdrawn,
+    )
+
+
+def place_of(row: Row) -> Place:
+    """Read a host back, without its VMs."""
+    return Place(host=_HOST(row["host"]), version=row["version"], recorded_at=row["recorded_at"])
+
+
+def vouched_row(instance: InstanceId, said: Vouched) -> Row:
+    """Write a record of an instance."""
+    return {"instance": instance.bytes, "record": _PACK(said)}
+
+
+def vouched_of(row: Row) -> Vouched:
+    """Read it back."""
+    return _VOUCHED(row["record"])
