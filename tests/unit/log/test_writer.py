@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from es_power.domain.ports import Append, LabelText, Tracking, Write
 from es_power.errors import ConcurrentAppendError, LogUnavailableError, SealBrokenError, UnknownEventError
-from es_power.log import database as database_module, open_log, writer as module
+from es_power.log import database as database_module, open_log, queries, writer as module
 from es_power.log.append import prepare
 from es_power.log.chain import Chain
 from tests.unit.log.facts import append_of, lifecycle
@@ -320,6 +320,28 @@ async def test_a_record_of_a_newer_writer_passes_the_chain_before_it_is_set_asid
         await getattr(log, read)(after=3, chain=chain)
 
     chain.close(await log.head(), await log.ends())
+
+
+async def test_a_scan_visits_in_batches_what_reading_gives(log, tmp_path, monkeypatch):
+    monkeypatch.setattr(queries, "_CACHED", 4)
+    await log.append(append_of("a", 0, *map(lifecycle, range(1, 12))))
+    visited = []
+    await log.scan(visited.append, after=0, chain=Chain())
+
+    assert [len(batch) for batch in visited] == [4, 4, 3]
+    assert [record for batch in visited for record in batch] == await log.read_raw(after=0)
+
+    for bounds, positions in (({"until": 6}, [2, 3, 4, 5, 6]), ({"limit": 2}, [2, 3]), ({"until": 9, "limit": 1}, [2])):
+        visited.clear()
+        await log.scan(visited.append, after=1, **bounds)
+        assert [record[0] for batch in visited for record in batch] == positions
+
+    damage(tmp_path / "log.db", "UPDATE records SET state = x'c1' WHERE position = 7")
+    visited.clear()
+    with pytest.raises(UnknownEventError) as caught:
+        await log.scan(visited.append, after=0)
+    assert caught.value.position == 7
+    assert [record[0] for batch in visited for record in batch] == [1, 2, 3, 4, 5, 6]
 
 
 async def test_a_time_means_the_last_position_recorded_not_after_it(tmp_path):
