@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from enum import StrEnum
-from typing import Final, Literal, TextIO
+from typing import Final, TextIO
 from uuid import UUID
 
 from rich.console import Console

@@ -16,7 +16,7 @@ from es_power.dispatch.process_manager import ProcessManager
 from es_power.domain.events import RecordCleared, RecordDeclared, Recorded, Trigger
 from es_power.domain.policy import get_policy
 from es_power.domain.streams import observed_host, observer
-from es_power.errors import HypervisorError
+from es_power.errors import HypervisorError, SettingsError
 from es_power.ingest.clock import now
 from es_power.ingest.hypervisor import Connection, Hypervisor
 from es_power.ingest.observer import Observer, Observing
@@ -129,6 +129,10 @@ class Service:
     ) -> None:
         """Observe one host until cancelled, with its process manager beside it."""
         stream = observer(name or connection.hostname, hypervisor.driver)
+        if stream in self.observers:
+            raise SettingsError(
+                [f"{hypervisor.uri} is {stream} too; give one of the two URIs a host name of its own by [[host]]"]
+            )
         how = self._how()
         async with (
             trio.open_nursery() as renewal,

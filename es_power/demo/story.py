@@ -41,6 +41,7 @@ class Story:
 
     async def play(self) -> None:
         """Tell it in the time there is; returns when it is over."""
+        end = trio.current_time() + self._duration
         first, blind = 0.45 * self._duration, 0.1 * self._duration
         self._say("chaos: guests are paused, resumed, shut down, destroyed, crashed and saved")
         await self._chaos(first)
@@ -52,7 +53,9 @@ class Story:
         await trio.sleep(blind)
         self._wire.mend()
         self._say("the wire is mended: a gap is closed, and the sweep finds what no event announced")
-        await self._chaos(self._duration - first - blind)
+        # Chaos before the sweep would hide what it finds.
+        await self._wire.wait_seen()
+        await self._chaos(max(0, end - trio.current_time()))
 
     async def _chaos(self, seconds: float) -> None:
         with trio.move_on_after(seconds):

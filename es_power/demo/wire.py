@@ -16,6 +16,7 @@ class CuttableHypervisor:
     def __init__(self, hypervisor: Hypervisor) -> None:
         self._hypervisor = hypervisor
         self._cut = trio.Event()
+        self._seen = trio.Event()
         self._whole = True
 
     @property
@@ -31,24 +32,30 @@ class CuttableHypervisor:
     def cut(self) -> None:
         """End the open connection, and let none be opened."""
         self._whole = False
+        self._seen = trio.Event()
         self._cut.set()
 
     def mend(self) -> None:
         """Let connections be opened again."""
         self._whole = True
 
+    async def wait_seen(self) -> None:
+        """Wait until somebody has asked for all states over the mended wire."""
+        await self._seen.wait()
+
     async def open(self) -> Connection:
         """Open a connection, unless the wire is cut."""
         if not self._whole:
             raise HypervisorUnavailableError("the demo has cut the wire")
         self._cut = trio.Event()
-        return _CuttableConnection(await self._hypervisor.open(), self._cut)
+        return _CuttableConnection(await self._hypervisor.open(), self._cut, self._seen)
 
 
 class _CuttableConnection:
-    def __init__(self, connection: Connection, cut: trio.Event) -> None:
+    def __init__(self, connection: Connection, cut: trio.Event, seen: trio.Event) -> None:
         self._connection = connection
         self._cut = cut
+        self._seen = seen
 
     @property
     def hostname(self) -> str:
@@ -69,7 +76,9 @@ class _CuttableConnection:
         return await self._connection.get_info(instance)
 
     async def list_states(self) -> Sequence[Info]:
-        return await self._connection.list_states()
+        found = await self._connection.list_states()
+        self._seen.set()
+        return found
 
     async def wait_closed(self) -> GapReason:
         await self._cut.wait()

@@ -13,6 +13,7 @@ from es_power.domain.events import PlanningStarted, Position, StopRequested
 from es_power.domain.policy import Policy
 from es_power.domain.ports import Append, Clock, EventLog, Tracking, Write
 from es_power.domain.streams import command, planner
+from es_power.log.patience import append_patiently
 from es_power.projections.stop_commands import Derived
 
 
@@ -52,19 +53,16 @@ class ProcessManager:
         mine = [each.event for each in derived if each.stream == self._observer and each.because > self._tracked]
         if not mine:
             return
-        await self._log.append(
-            Append(
-                writes=[
-                    Write(
-                        stream=command(event.command),
-                        expected=0 if isinstance(event, StopRequested) else 1,
-                        events=(event,),
-                    )
-                    for event in mine
-                ],
-                tracking=Tracking(name=self._name, position=position),
+        writes = [
+            Write(
+                stream=command(event.command),
+                expected=0 if isinstance(event, StopRequested) else 1,
+                events=(event,),
             )
-        )
+            for event in mine
+        ]
+        tracking = Tracking(name=self._name, position=position)
+        await append_patiently(self._log, Append(writes=writes, tracking=tracking))
         self._tracked = position
         for event in mine:
             structlog.get_logger().info(

@@ -40,6 +40,9 @@ from es_power.ingest.stream import ObserverStream
 STORM: Final = 64
 """So many VMs waiting to be asked are asked by one sweep instead."""
 
+FIRST_WAIT: Final = 0.1
+"""Seconds before the first try to connect again; each later one waits twice as long."""
+
 _ODD: Final = 255
 """Stands in a sweep's bytes for a number that does not fit in one."""
 
@@ -113,12 +116,15 @@ class Observer:
         """Observe until cancelled, with `connection` first; TakenOverError where another service took the stream."""
         try:
             await self._stream.append(self._started(connection))
+            wait = FIRST_WAIT
             while True:
                 reason = await self._session(connection)
+                # A connection that never came to its first sweep is not tried again at once, for ever.
+                wait = FIRST_WAIT if self.seeing.is_set() else min(2 * wait, self._how.backoff_max)
                 self.seeing = trio.Event()
                 await self._open_gap(self._clock(), reason)
                 self._log.warning("connection lost", reason=str(reason))
-                connection = await self._reconnect()
+                connection = await self._reconnect(wait)
         finally:
             with trio.move_on_after(GOODBYE, shield=True):
                 await connection.aclose()
@@ -172,22 +178,21 @@ class Observer:
                     asking.start_soon(self._ask_forever, connection)
                     reason = await connection.wait_closed()
                     asking.cancel_scope.cancel()
-            except* HypervisorUnavailableError as gone:
-                self._log.warning("libvirt does not answer", error=str(gone.exceptions[0]))
+            except* HypervisorError as gone:
+                self._log.warning("libvirt does not answer", errors=[str(error) for error in gone.exceptions])
             await connection.aclose()
             # What was delivered before the end is a fact too.
             await bridge.emit_queued_events()
             delivery.cancel_scope.cancel()
         return reason
 
-    async def _reconnect(self) -> Connection:
-        wait = 0.1
+    async def _reconnect(self, wait: float) -> Connection:
         while True:
+            await trio.sleep(wait)
             try:
                 connection = await self._hypervisor.open()
             except HypervisorError as error:
                 self._log.info("cannot reconnect yet", error=str(error), again_in=wait)
-                await trio.sleep(wait)
                 wait = min(2 * wait, self._how.backoff_max)
             else:
                 return connection

@@ -1,16 +1,13 @@
 """One observer's stream, written by nobody else: in order, fenced by its version, each append with a known outcome."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import trio
 
 from es_power.domain.events import Event, ServiceStarted
 from es_power.domain.ports import Append, EventLog, LabelText, Write
-from es_power.errors import ConcurrentAppendError, LogUnavailableError, TakenOverError
-
-RETRY_AFTER: Final = (0.1, 0.5, 2.0, 5.0)
-"""Seconds to wait before the log is tried again; the last one repeats."""
+from es_power.errors import ConcurrentAppendError, TakenOverError
+from es_power.log.patience import append_patiently
 
 
 class ObserverStream:
@@ -22,8 +19,6 @@ class ObserverStream:
         self.name = name
         #: The version of the last record; as a number it also names the connection that is opened at this point.
         self.version = version
-        #: Since when the log refuses appends; None while it takes them.
-        self.refused: LogUnavailableError | None = None
 
     async def append(self, events: Sequence[Event], *, labels: Sequence[LabelText] = ()) -> None:
         """Append these events; see `append_at`."""
@@ -40,25 +35,12 @@ class ObserverStream:
             events = build(self.version)
             if not events:
                 return
-            append = Append(
-                writes=(Write(stream=self.name, expected=self.version, events=events),), labels=tuple(labels)
-            )
-            waits = iter(RETRY_AFTER)
-            while True:
-                try:
-                    # Not cancelled in between, so that the version stays known; a commit takes milliseconds.
-                    with trio.CancelScope(shield=True):
-                        if self.refused is None or await self._log.find(append.key) is None:
-                            await self._log.append(append)
-                except ConcurrentAppendError as conflict:
-                    raise TakenOverError(self.name, await self._holder()) from conflict
-                except LogUnavailableError as error:
-                    self.refused = error
-                    await trio.sleep(next(waits, RETRY_AFTER[-1]))
-                else:
-                    self.refused = None
-                    self.version += len(events)
-                    return
+            write = Write(stream=self.name, expected=self.version, events=events)
+            try:
+                await append_patiently(self._log, Append(writes=(write,), labels=tuple(labels)))
+            except ConcurrentAppendError as conflict:
+                raise TakenOverError(self.name, await self._holder()) from conflict
+            self.version += len(events)
 
     async def _holder(self) -> str:
         records = await self._log.read_stream(self.name, after=self.version)

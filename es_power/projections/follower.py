@@ -1,6 +1,7 @@
 """The live end of the read models: fold what the log gains, keep the tables, tell others."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import structlog
 import trio
@@ -11,6 +12,9 @@ from es_power.errors import LogUnavailableError, TablesDamagedError
 from es_power.projections.reader import load, next_batch, read_models
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
+
+ASK_AGAIN: Final = 1.0
+"""Seconds after which a log that did not answer is asked again."""
 
 Listener = Callable[[Sequence[Recorded], Step], Awaitable[None]]
 
@@ -52,16 +56,27 @@ class Follower:
         So whatever follows from a record is in the log before the tables say that the record was dealt with.
         """
         while True:
-            batch = await next_batch(self._log, self.models)
-            if not batch:
-                await self._log.wait_beyond(self.models.fleet.position)
-                continue
+            batch = await self._next()
+            aside = len(self.models.fleet.quarantined)
             step = self.models.apply(batch)
+            for position, reason in list(self.models.fleet.quarantined.items())[aside:]:
+                structlog.get_logger().error("a record was set aside", position=position, reason=reason)
             self._unsaved.add(step)
             await listener(batch, step)
             await self._save()
             self._folded.set()
             self._folded = trio.Event()
+
+    async def _next(self) -> Sequence[Recorded]:
+        """Wait for what the log gains; a log that does not answer is asked again."""
+        while True:
+            try:
+                if batch := await next_batch(self._log, self.models):
+                    return batch
+                await self._log.wait_beyond(self.models.fleet.position)
+            except LogUnavailableError as error:
+                structlog.get_logger().error("the log cannot be read now", error=str(error))
+                await trio.sleep(ASK_AGAIN)
 
     async def _save(self) -> None:
         try:

@@ -52,18 +52,24 @@ class ReadModels:
         self.derivation = StopCommands(self.fleet, whatif=whatif, resume=resume)
 
     def apply(self, batch: Iterable[Recorded]) -> Step:
-        """Fold records in the order of their positions."""
+        """Fold records in the order of their positions; what cannot be folded is set aside (`Fleet.quarantined`)."""
         step = Step(since=self.fleet.position)
         for recorded in batch:
-            place = self.fleet.places.get(recorded.stream)
-            before = place.host if place else _NO_HOST
-            changes = self.fleet.apply(recorded)
-            for entry in self.history.apply(recorded, changes, before=before):
-                step.entries[entry.position, entry.index] = entry
-            row = self.commands.apply(recorded)
-            if row is not None:
-                step.commands[row.position] = row
-            if isinstance(recorded.event, RecordDeclared | RecordCleared | RecordObserved):
-                step.vouched.add(recorded.event.instance)
-            step.derived += self.derivation.apply(recorded, changes)
+            try:
+                self._apply(recorded, step)
+            except Exception as error:  # noqa: BLE001 (whatever is wrong with one fact, the others are folded)
+                self.fleet.set_aside(recorded.position, f"{type(error).__name__}: {error}")
         return step
+
+    def _apply(self, recorded: Recorded, step: Step) -> None:
+        place = self.fleet.places.get(recorded.stream)
+        before = place.host if place else _NO_HOST
+        changes = self.fleet.apply(recorded)
+        for entry in self.history.apply(recorded, changes, before=before):
+            step.entries[entry.position, entry.index] = entry
+        row = self.commands.apply(recorded)
+        if row is not None:
+            step.commands[row.position] = row
+        if isinstance(recorded.event, RecordDeclared | RecordCleared | RecordObserved):
+            step.vouched.add(recorded.event.instance)
+        step.derived += self.derivation.apply(recorded, changes)

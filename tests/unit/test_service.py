@@ -8,9 +8,19 @@ import pytest
 import sqlalchemy as sa
 import trio
 
-from es_power.domain.events import Event, GapOpened, InstanceId, ServiceStarted, StopRequested, Withdrawn
+from es_power.domain.events import (
+    Event,
+    GapOpened,
+    HostSwept,
+    InstanceId,
+    PlanningStarted,
+    ServiceStarted,
+    StopRequested,
+    Withdrawn,
+)
+from es_power.domain.ports import Append, Write
 from es_power.domain.states import PowerState, VmState
-from es_power.errors import HypervisorUnavailableError, LeaseHeldError
+from es_power.errors import HypervisorUnavailableError, LeaseHeldError, SettingsError
 from es_power.ingest.clock import now
 from es_power.ingest.declarations import clear, declare
 from es_power.log import SqlLog, open_log
@@ -156,6 +166,35 @@ async def test_where_no_host_answers_the_service_says_so(log: SqlLog) -> None:
     with pytest.RaisesGroup(HypervisorUnavailableError, flatten_subgroups=True, allow_unwrapped=True):
         async with running(log, away):
             pass
+
+
+async def test_two_uris_of_one_host_are_refused_with_what_to_do(log: SqlLog) -> None:
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(SettingsError, match=r"\[\[host\]\]"), flatten_subgroups=True, allow_unwrapped=True
+    ):
+        async with running(log, FakeHypervisor(), FakeHypervisor(uri="test:///again")):
+            pass
+
+
+async def test_a_fact_that_cannot_be_folded_is_set_aside_and_the_others_are_folded(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+    unheard_of = PlanningStarted(observed_at=now(), policy="nova-2099", policy_version=1)
+    orphan = HostSwept(observed_at=now(), asked_at=now(), inventory=9, connection=1, number=0, states=b"\x01\x01")
+
+    async with running(log, host) as service:
+        await log.append(
+            Append(
+                writes=[
+                    Write(stream="planner/elsewhere/qemu", expected=0, events=[unheard_of]),
+                    Write(stream="observer/elsewhere/qemu", expected=0, events=[orphan]),
+                ]
+            )
+        )
+        host.power_off(web)
+        await seen(log, service, web, PowerState.SHUTDOWN)
+
+    assert len(service.models.fleet.quarantined) == 1
 
 
 async def test_after_a_migration_the_other_host_owns_the_instance(log: SqlLog) -> None:

@@ -327,3 +327,22 @@ async def test_another_number_of_vms_than_of_records_is_said_once(autojump_clock
         await trio.sleep(1300)
 
     assert [(event.found, event.records) for event in await facts(log, SweepCountDiffered)] == [(1, 3)]
+
+
+async def test_a_connection_that_never_comes_to_a_sweep_is_tried_ever_more_seldom(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, host = MemoryLog(), FakeHypervisor()
+    host.add("web-1")
+
+    async def refuse(connection: FakeConnection, **_: object) -> None:
+        raise HypervisorError("this libvirt takes no registrations")
+
+    async with observed(log, host):
+        host.disconnect()
+        host.come_back()
+        monkeypatch.setattr(FakeConnection, "subscribe", refuse)
+        await trio.sleep(600)
+
+    assert host.opened < 40
+    assert len(await facts(log, GapOpened)) == 1
