@@ -335,7 +335,7 @@ async def test_a_connection_that_never_comes_to_a_sweep_is_tried_ever_more_seldo
     log, host = MemoryLog(), FakeHypervisor()
     host.add("web-1")
 
-    async def refuse(connection: FakeConnection, **_: object) -> None:
+    async def refuse(self: FakeConnection, **_: object) -> None:
         raise HypervisorError("this libvirt takes no registrations")
 
     async with observed(log, host):
