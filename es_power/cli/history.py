@@ -15,6 +15,7 @@ from es_power.cli.options import (
     UtcOption,
     VmArgument,
     ask,
+    find_before,
     find_moment,
     place,
 )
@@ -67,7 +68,7 @@ def history(
     printer, columns = Printer(output, utc), FOLLOWED if following else HISTORY
 
     async def question(opened: SqlLog) -> None:
-        after = (await find_moment(opened, since, "--since", zone=printer.zone)).position if since else START
+        after = await find_before(opened, since, "--since", zone=printer.zone) if since else START
         last = (await find_moment(opened, until, "--until", zone=printer.zone)).position if until else None
         view = await look(opened)
         instance = await find(view, vm)

@@ -130,15 +130,27 @@ class Moment:
     at: Timestamp
 
 
+async def find_before(log: SqlLog, text: str, flag: str, *, zone: tzinfo | None) -> Position:
+    """Read POSITION or TIME as the last position before it: what is after that is not older than was asked for."""
+    then = await find_moment(log, text, flag, zone=zone)
+    if _is_position(text):
+        return Position(max(then.position - 1, START))
+    return await log.position_at(Timestamp(then.at - 1))
+
+
 async def find_moment(log: SqlLog, text: str, flag: str, *, zone: tzinfo | None) -> Moment:
     """Read POSITION or TIME; a time is the last position recorded not after it."""
-    if text.isascii() and text.isdecimal():
+    if _is_position(text):
         return await _at_position(log, Position(int(text)), flag)
     try:
         at = timewords.parse(text, now=now(), zone=zone)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=f"'{flag}'") from error
     return Moment(await log.position_at(at), at)
+
+
+def _is_position(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
 
 
 async def _at_position(log: SqlLog, position: Position, flag: str) -> Moment:

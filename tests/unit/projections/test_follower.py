@@ -1,0 +1,85 @@
+"""The live end of the tables: kept by several services together, and mended after a rebuild behind their back."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from es_power.domain.events import Position, Recorded
+from es_power.domain.ports import Append, Write
+from es_power.log import SqlLog, open_log
+from es_power.projections.follower import Follower
+from es_power.projections.readmodels import Step
+from es_power.projections.store import Store
+from es_power.replay import replay, verify
+from tests.unit.story import DB, RUNNING, WEB, Story
+
+
+@asynccontextmanager
+async def following(log: SqlLog) -> AsyncIterator[Follower]:
+    async def listen(_batch: Sequence[Recorded], _step: Step) -> None:
+        pass
+
+    follower = await Follower.start(log, Store(log.database))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follower.run, listen)
+        await follower.caught_up()
+        yield follower
+        nursery.cancel_scope.cancel()
+
+
+async def add(log: SqlLog, story: Story, *, sweeps: int = 3) -> None:
+    """Let the story go on, and the log with it, a record at a time."""
+    known = len(story.records)
+    for _ in range(sweeps):
+        story.sweep({WEB: RUNNING, DB: RUNNING})
+        story.announce(WEB, 3, 0)
+    for recorded in story.records[known:]:
+        await log.append(
+            Append(writes=[Write(stream=recorded.stream, expected=recorded.version - 1, events=[recorded.event])])
+        )
+
+
+async def kept(log: SqlLog, position: int) -> None:
+    """Wait until the tables are true at a position."""
+    with trio.fail_after(10):
+        while Store(log.database).checkpoint() < position:
+            await trio.sleep(0.01)
+
+
+async def test_tables_that_were_rebuilt_behind_a_service_are_brought_up_to_date_by_it(tmp_path: Path) -> None:
+    story = Story()
+    story.start()
+    await story.write(tmp_path / "log.db")
+    async with open_log(tmp_path / "log.db", mode="write", poll=0.01) as log, following(log):
+        await add(log, story)
+        await kept(log, len(story.records))
+        # Rebuilt from a replay that ended earlier: what the service wrote since is gone.
+        earlier = await replay(log, until=Position(5))
+        Store(log.database).rebuild(earlier.models, earlier.step.entries.values())
+        assert Store(log.database).checkpoint() == 5
+        await add(log, story)
+        await kept(log, len(story.records))
+
+        assert (await verify(log))[1] == []
+
+
+async def test_services_of_one_log_keep_its_tables_together(tmp_path: Path) -> None:
+    story = Story()
+    story.start()
+    await story.write(tmp_path / "log.db")
+    async with (
+        open_log(tmp_path / "log.db", mode="write", poll=0.01) as log,
+        open_log(tmp_path / "log.db", mode="write", poll=0.01) as other,
+        following(other) as still_there,
+    ):
+        async with following(log):
+            await add(log, story)
+            await kept(log, len(story.records))
+        # One ends; the other goes on with the same tables.
+        await add(log, story)
+        await kept(log, len(story.records))
+
+        assert still_there.models.fleet.position == Position(len(story.records))
+        assert (await verify(log))[1] == []
