@@ -75,8 +75,10 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that sees one state of the log."""
+        # PostgreSQL's default would show each statement a state of its own.
+        one_state: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         with self._reading, translate_errors(str(self.place)), self.engine.connect() as connection:
-            with connection.begin():
+            with connection.execution_options(**one_state).begin():
                 yield connection
             self._still_frozen()
 

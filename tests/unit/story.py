@@ -54,7 +54,7 @@ class Story(Facts):
             if each.event not in known:
                 self.record(command(each.event.command), each.event)
 
-    async def write(self, place: Path, *, tables: int | None = None) -> Path:
+    async def write(self, place: Path | str, *, tables: int | None = None) -> Path | str:
         """Write all of it, with tables that are true at position `tables` (None: at the end)."""
         times = iter([recorded.recorded_at for recorded in self.records])
         async with open_log(place, mode="write", clock=lambda: next(times)) as log:
@@ -65,7 +65,7 @@ class Story(Facts):
         await self.keep(place, tables)
         return place
 
-    async def keep(self, place: Path, tables: int | None) -> None:
+    async def keep(self, place: Path | str, tables: int | None) -> None:
         async with open_log(place, mode="write") as log:
             store = Store(log.database)
             store.create()

@@ -1,0 +1,53 @@
+"""The same answers from every database: what a person asks, and what a replay compares."""
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from es_power.log import open_log
+from es_power.log.schema import HEAD
+from es_power.projections.narrative import history
+from es_power.projections.queries import commands, gaps, look, status
+from es_power.projections.store import Store
+from es_power.replay import rebuild, verify
+from tests.unit.story import one_host
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "log.db") if request.param == "sqlite" else request.getfixturevalue("postgres").url()
+
+
+async def test_questions_are_answered_alike(place: str) -> None:
+    story = one_host()
+    await story.write(place, tables=12)
+    async with open_log(place) as log:
+        view = await look(log)
+        assert [each.name for each in await status(view, now=story.now)] == ["db-1", "web-1"]
+        assert [line.entry.position for line in await history(view, "web-1")] == [8, 10, 12, 18, 19, 20, 21]
+        assert len(await history(view, "web-1", opened=True)) == 10
+        assert [each.row.state for each in await commands(view)] == ["Withdrawn"]
+        assert [gap.until for gap in await gaps(view)] == [None]
+        assert await log.position_at(story.records[8].recorded_at) == 9
+
+
+async def test_a_rebuild_swaps_the_tables_and_a_replay_agrees(place: str) -> None:
+    await one_host().write(place, tables=0)
+    async with open_log(place, mode="write") as log:
+        await rebuild(log)
+
+        assert Store(log.database).checkpoint() == 21
+        assert (await verify(log))[1] == []
+
+
+async def test_a_transaction_that_reads_sees_one_state_while_others_append(place: str) -> None:
+    story = one_host()
+    await story.write(place)
+    async with open_log(place, mode="write") as log:
+        with log.database.read() as reading:
+            before = reading.scalar(sa.select(HEAD.c.position))
+            with log.database.write() as writing:
+                writing.execute(sa.update(HEAD).values(position=99))
+
+            assert reading.scalar(sa.select(HEAD.c.position)) == before
