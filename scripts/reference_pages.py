@@ -161,7 +161,9 @@ def settings_page() -> str:
     for section, struct in _SECTIONS.items():
         brackets = "[[host]]" if section == "host" else f"[{section}]"
         parts += [f"## {brackets}\n", f"{inspect.getdoc(struct)}\n"]
-        parts.append(_table(("key", "value", "default", "variable"), _setting_rows(section, struct, variables)))
+        parts.append(
+            _table(("key", "meaning", "value", "default", "variable"), _setting_rows(section, struct, variables))
+        )
     return "\n".join(parts)
 
 
@@ -173,9 +175,8 @@ def _setting_rows(section: str, struct: type[Struct], variables: Mapping[str, st
         default = defaults.get(field, NODEFAULT)
         shown = "" if default in (NODEFAULT, ()) else f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
         variable = variables.get(f"{section}.{field}")
-        meaning = f"{comments[field]} It is " if field in comments else ""
-        said = f"{meaning}{kind.__metadata__[0].description}."
-        yield f"`{field}`", _escaped(said[0].upper() + said[1:]), shown, f"`{variable}`" if variable else ""
+        takes = _escaped(kind.__metadata__[0].description)
+        yield f"`{field}`", comments.get(field, ""), takes, shown, f"`{variable}`" if variable else ""
 
 
 def _comments(struct: type) -> Iterator[tuple[str, str]]:
@@ -206,7 +207,7 @@ EXIT_CODES: Final[Mapping[int, str]] = {
     1: "An error.",
     2: "Usage: the command line or the settings have a mistake, or a name fits several VMs.",
     3: "Not found: no log, or no VM of that name.",
-    4: "A finding: a replay that differs, or something that `doctor` would mend.",
+    4: "A finding: something is damaged, differs, or wants mending (`replay --verify`, `doctor`).",
     5: "Unreachable: libvirt, or the log's database, does not answer.",
     130: "Ended by Ctrl-C.",
 }
@@ -221,6 +222,7 @@ later without anybody's help.
 def exit_codes_page() -> str:
     """The page of the exit codes."""
     kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, EsPowerError)]
+    kinds.remove(EsPowerError)
     rows = []
     for code, meaning in EXIT_CODES.items():
         ending = (f"`{each.__name__}`: {_first(each.__doc__)}" for each in kinds if each.exit_code == code)
