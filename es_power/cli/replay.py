@@ -27,7 +27,7 @@ from es_power.domain.policy import Policy, get_policy
 from es_power.log import SqlLog
 from es_power.output import Format
 from es_power.projections.queries import explain, look
-from es_power.replay import Progress, rebuild as rebuild_tables, replay as replay_log, verify as verify_log
+from es_power.replay import Progress, Replay, rebuild as rebuild_tables, replay as replay_log, verify as verify_log
 
 _SHOWN: Final = 5  # records set aside that are told one by one
 
@@ -67,7 +67,10 @@ def replay(
     printer, where = Printer(output, utc), place(log, config)
     whatif = get_policy(policy) if policy else None
     if rebuild:
-        act(where, _rebuild)
+        rebuilt = act(where, _rebuild)
+        if not verify:
+            printer.one(replay_row(rebuilt, verified=None), REPLAY)
+            return
     if whatif is not None:
         ask(where, lambda opened: _what_if(opened, printer, until, whatif))
     else:
@@ -98,10 +101,11 @@ async def _what_if(log: SqlLog, printer: Printer, until: str | None, policy: Pol
     note(f"es-power: {policy.name} would have requested {len(called_for)} commands; the log has {recorded}")
 
 
-async def _rebuild(log: SqlLog) -> None:
+async def _rebuild(log: SqlLog) -> Replay:
     with _bar(await log.head()) as progress:
         replayed = await rebuild_tables(log, progress=progress)
     note(f"es-power: the tables were rebuilt, and are true at position {replayed.position}")
+    return replayed
 
 
 @contextmanager

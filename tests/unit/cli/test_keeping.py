@@ -73,6 +73,12 @@ def test_a_rebuild_mends_the_tables(ask: Ask, log: Path) -> None:
     assert "true at position 21" in answer.err
 
 
+def test_a_rebuild_alone_prints_what_it_put_in_the_tables(ask: Ask, log: Path) -> None:
+    answer = ask("replay", "--rebuild", "--log", log, "-o", "json")
+
+    assert (answer.code, answer.rows[0]["position"], answer.rows[0]["verified"]) == (0, 21, None)
+
+
 def test_a_what_if_lists_what_another_policy_would_have_asked_for(ask: Ask) -> None:
     answer = ask("replay", "--policy", "nova-2026", "-o", "json")
 
