@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
+from uuid import UUID
 
 import structlog
 import trio
 
-from es_power.domain.events import Position, Recorded
+from es_power.domain.events import START, CommandEvent, Position, Recorded
 from es_power.domain.ports import EventReader
+from es_power.domain.streams import planner
 from es_power.errors import LogUnavailableError, TablesDamagedError
 from es_power.projections.reader import load, next_batch, read_models
 from es_power.projections.readmodels import ReadModels, Step
@@ -29,6 +31,11 @@ class Follower:
         #: What was folded and is not in the tables yet; they are at `_saved`.
         self._unsaved = Step()
         self._saved = models.fleet.position
+        #: Commands that were derived and are not in the log yet, by id and step: their process manager owes them.
+        self._owed: set[tuple[UUID, str]] = set()
+        #: How far each process manager had come when its first command was derived here.
+        self._tracked: dict[str, Position] = {}
+        self._told = 0
         self._folded = trio.Event()
 
     @classmethod
@@ -53,17 +60,18 @@ class Follower:
     async def run(self, listener: Listener) -> None:
         """Fold until cancelled; `listener` is awaited with each batch and what it led to, before the tables have it.
 
-        So whatever follows from a record is in the log before the tables say that the record was dealt with.
+        The tables do not go beyond a fact while a command that follows from it is not in the log: whoever begins at
+        them would take it for recorded, be it this service after a crash or another one of the same log.
         """
         while True:
             batch = await self._next()
-            aside = len(self.models.fleet.quarantined)
             step = self.models.apply(batch)
-            for position, reason in list(self.models.fleet.quarantined.items())[aside:]:
-                structlog.get_logger().error("a record was set aside", position=position, reason=reason)
             self._unsaved.add(step)
+            self._tell_of_what_was_set_aside()
+            await self._settle(batch, step)
             await listener(batch, step)
-            await self._save()
+            if not self._owed:
+                await self._save()
             self._folded.set()
             self._folded = trio.Event()
 
@@ -77,6 +85,25 @@ class Follower:
             except LogUnavailableError as error:
                 structlog.get_logger().error("the log cannot be read now", error=str(error))
                 await trio.sleep(ASK_AGAIN)
+
+    def _tell_of_what_was_set_aside(self) -> None:
+        quarantined = list(self.models.fleet.quarantined.items())
+        for position, reason in quarantined[self._told :]:
+            structlog.get_logger().error("a record was set aside", position=position, reason=reason)
+        self._told = len(quarantined)
+
+    async def _settle(self, batch: Sequence[Recorded], step: Step) -> None:
+        """Note which commands are owed, and which of them the log has now."""
+        for each in step.derived:
+            name = planner(each.stream)
+            if name not in self._tracked:
+                self._tracked[name] = await self._log.tracked(name) or START
+            # What lies before that was dealt with: if it is not in the log, no process manager will add it any more.
+            if each.because > self._tracked[name]:
+                self._owed.add((each.event.command, type(each.event).__name__))
+        for recorded in batch:
+            if isinstance(recorded.event, CommandEvent):
+                self._owed.discard((recorded.event.command, type(recorded.event).__name__))
 
     async def _save(self) -> None:
         try:

@@ -140,6 +140,35 @@ async def test_a_restart_repeats_no_command_even_without_its_tables(log: SqlLog)
     assert len(await until(log, GapOpened)) == 1
 
 
+async def test_the_tables_do_not_go_beyond_a_fact_whose_command_another_service_still_owes(log: SqlLog) -> None:
+    """A service died between a fact and its command; the service of another host must not make it forgotten."""
+    owing, other = FakeHypervisor(), FakeHypervisor(uri="test:///2", hostname="host-2")
+    web = owing.add("web-1", state=1, reason=1)
+    async with running(log, owing):
+        await declare(log, [(web, VmState.STOPPED, None)], by="me", why="retired", at=now())
+        [command] = await until(log, StopRequested)
+    observation = (await log.read(after=command.observation - 1, limit=1))[0]
+    async with open_log(":memory:", mode="write") as died:
+        # The same log, but for its end: there the service dies before the command is appended.
+        for each in await log.read(after=0, until=observation.position, limit=1000):
+            await died.append(
+                Append(writes=[Write(stream=each.stream, expected=each.version - 1, events=[each.event])])
+            )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve, died, [(None, other)], settings(Path("unused")))
+            await until(died, HostSwept, 2)
+            await trio.sleep(0.2)
+            nursery.cancel_scope.cancel()
+        assert not [each for each in await died.read(after=0, limit=1000) if isinstance(each.event, StopRequested)]
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve, died, [(None, owing)], settings(Path("unused")))
+            [late] = await until(died, StopRequested)
+            nursery.cancel_scope.cancel()
+
+    assert (late.command, late.host) == (command.command, "host-1")
+
+
 async def test_the_second_service_for_one_host_is_refused_with_the_name_of_the_first(log: SqlLog) -> None:
     async with running(log, FakeHypervisor()), open_log(log.database.place.path or "", mode="write") as other:
         with pytest.RaisesGroup(
