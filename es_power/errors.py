@@ -134,6 +134,12 @@ class InstanceNotFoundError(EsPowerError):
     exit_code = 3
 
 
+class CommandNotFoundError(EsPowerError):
+    """No stop command of that id is in the log."""
+
+    exit_code = 3
+
+
 class AmbiguousNameError(EsPowerError):
     """More than one VM fits that name; say which by UUID or HOST/NAME."""
 

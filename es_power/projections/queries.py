@@ -27,7 +27,7 @@ from es_power.domain.events import (
 )
 from es_power.domain.streams import observed_host
 from es_power.domain.time import Timestamp
-from es_power.errors import AmbiguousNameError, InstanceNotFoundError
+from es_power.errors import AmbiguousNameError, CommandNotFoundError, InstanceNotFoundError
 from es_power.log import SqlLog
 from es_power.projections.fleet import Fleet
 from es_power.projections.power_state import PowerRow, power_rows, rows_of
@@ -248,12 +248,12 @@ async def commands(view: View) -> list[Command]:
 
 
 async def command(view: View, text: str) -> Command:
-    """One stop command, by its id or the beginning of it; raises InstanceNotFoundError and AmbiguousNameError."""
+    """One stop command, by its id or the beginning of it; raises CommandNotFoundError and AmbiguousNameError."""
     rows = view.models.commands.rows
     found = [row for command_id, row in rows.items() if text and str(command_id).startswith(text.lower())]
     if not found:
         hint = "`es-power commands list` has the ids of all"
-        raise InstanceNotFoundError(f"no stop command {text!r} is in the log at position {view.position}; {hint}")
+        raise CommandNotFoundError(f"no stop command {text!r} is in the log at position {view.position}; {hint}")
     if len(found) > 1:
         listed = ", ".join(str(row.requested.command) for row in found[:_CANDIDATES])
         raise AmbiguousNameError(f"{len(found)} stop commands begin with {text!r}, among them {listed}; write more")

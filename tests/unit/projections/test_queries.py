@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from es_power.domain.events import GapReason, Position, Recorded, StateObserved
 from es_power.domain.states import VmState
 from es_power.domain.time import SECOND, Timestamp
-from es_power.errors import AmbiguousNameError, InstanceNotFoundError
+from es_power.errors import AmbiguousNameError, CommandNotFoundError, InstanceNotFoundError
 from es_power.log import open_log
 from es_power.log.schema import LABELS
 from es_power.projections.queries import FORGOTTEN, View, command, commands, find, gaps, look, status
@@ -210,7 +210,7 @@ async def test_an_observation_in_a_sweep_is_shown_as_that_vms_part(tmp_path: Pat
 PAUSED_BY_USER = (3, 1)
 
 
-@pytest.mark.parametrize(("text", "error"), [("zz", InstanceNotFoundError), ("", InstanceNotFoundError)])
+@pytest.mark.parametrize(("text", "error"), [("zz", CommandNotFoundError), ("", CommandNotFoundError)])
 async def test_a_command_that_is_not_there_is_not_found(tmp_path: Path, text: str, error: type[Exception]) -> None:
     async with looking(one_host(), tmp_path) as view:
         with pytest.raises(error, match="commands list"):
