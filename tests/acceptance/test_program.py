@@ -1,0 +1,200 @@
+"""The program as a process: demo, run, its end by any means, and two of it."""
+
+import json
+import re
+import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.acceptance.documents import CHECKOUT, blocks
+from tests.acceptance.program import Done, Machine
+
+RUN = ("run", "--uri", "test:///default", "--log", "log.db")
+
+
+@pytest.fixture
+def es_power(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def rows(done: Done) -> list[dict[str, object]]:
+    assert (done.code, done.complaints) == (0, [])
+    found: list[dict[str, object]] = json.loads(done.out)
+    return found
+
+
+# -------------------------------------------------------------------------------------------------------- demo
+
+
+def test_the_demo_ends_with_lines_that_paste_as_they_are(es_power: Machine) -> None:
+    demo = es_power("demo", "--duration", "4", "--vms", "4", "--log", es_power.home / "a log.db")
+
+    story, _, lines = demo.out.partition("Ask the log:\n")
+    status, history, gaps, commands, replay = (es_power.shell(line) for line in lines.splitlines())
+    told = [re.sub(r"\d+", "N", line) for line in story.splitlines()]
+
+    assert (demo.code, demo.complaints) == (0, [])
+    assert re.search(r"\n\d+ events, \d+ observations \(\d+ sweeps\), 1 gaps, \d+ commands planned, ", story)
+    assert re.search(r"\nreplayed  [0-9a-f]{64}  the same\n", story)
+    assert [each.code for each in (status, history, gaps, commands, replay)] == [0] * 5
+    assert {"demo-1", "demo-4", "test"} <= {line.split()[0] for line in status.out.splitlines()}
+    assert "event STARTED (BOOTED)" in history.out
+    assert "connection lost" in gaps.out
+    assert "nova-2013" in commands.out
+    assert re.search(r"verified +yes", replay.out)
+    _is_like_the_quickstart(told)
+
+
+def _is_like_the_quickstart(told: list[str]) -> None:
+    """What the page shows of the demo has the shape of what it prints: the same words and columns, other numbers."""
+    shown = next(block.text for block in blocks(CHECKOUT / "docs/quickstart.md") if block.kind == "text")
+    kinds = {"event ", "observation ", "gap opened", "gap closed", "sweep ", "the wire"}
+    for line in shown.splitlines():
+        shape = re.sub(r"\d+", "N", line)
+        kind = next(each for each in kinds if each in shape)
+        alike = [each for each in told if kind in each and each.find(kind) == shape.find(kind)]
+        if kind in {"event ", "observation "}:
+            assert alike
+        else:
+            assert shape in alike
+
+
+async def test_ctrl_c_ends_the_demo_with_its_summary(es_power: Machine) -> None:
+    async with es_power.running("demo", "--duration", "60", "--log", "log.db") as demo:
+        await demo.says("chaos:")
+        done = await demo.end(signal.SIGINT)
+
+    assert done.code == 0
+    assert "  the same\n" in done.out
+    assert "Ask the log:" in done.out
+
+
+# --------------------------------------------------------------------------------------------------------- run
+
+
+async def test_a_service_that_is_told_to_end_leaves_a_log_that_says_so(es_power: Machine) -> None:
+    async with es_power.running(*RUN) as service:
+        await service.says('"observing"')
+        [while_up] = rows(es_power("status", "--log", "log.db", "-o", "json"))
+        done = await service.end(signal.SIGTERM)
+    [after] = rows(es_power("status", "--log", "log.db", "-o", "json"))
+    history = rows(es_power("history", "test", "--log", "log.db", "-o", "json"))
+
+    assert done.code == 0
+    assert done.out == ""
+    assert [json.loads(line)["event"] for line in done.complaints] == ["observing", "stopping"]
+    assert (while_up["name"], while_up["power_state"], while_up["policy"]) == ("test", "RUNNING", "follow")
+    assert while_up["position"] == after["position"]
+    assert history[-1]["kind"] == "ServiceStopped"
+
+
+async def test_after_kill_9_it_starts_at_once_and_says_what_nobody_saw(es_power: Machine) -> None:
+    async with es_power.running(*RUN) as service:
+        await service.says('"observing"')
+        killed = await service.end(signal.SIGKILL)
+    async with es_power.running(*RUN) as service:
+        await service.says('"observing"')
+        [gap] = rows(es_power("gaps", "--log", "log.db", "-o", "json"))
+        again = await service.end(signal.SIGTERM)
+    verified = es_power("replay", "--verify", "--log", "log.db")
+
+    assert killed.code == -signal.SIGKILL
+    assert gap["reason"] == "crash"
+    assert gap["until"] is not None
+    assert (again.code, verified.code) == (0, 0)
+
+
+async def test_a_restart_in_good_order_is_a_gap_too(es_power: Machine) -> None:
+    for _ in range(2):
+        async with es_power.running(*RUN) as service:
+            await service.says('"observing"')
+            await service.end(signal.SIGTERM)
+
+    [gap] = rows(es_power("gaps", "--log", "log.db", "-o", "json"))
+
+    assert gap["reason"] == "restart"
+
+
+async def test_a_second_service_is_refused_with_the_name_of_the_first(es_power: Machine) -> None:
+    async with es_power.running(*RUN) as service:
+        await service.says('"observing"')
+        second = es_power(*RUN)
+        first = await service.end(signal.SIGTERM)
+
+    assert second.code == 1
+    assert len(second.complaints) == 1
+    assert f"process {service.pid}" in second.complaints[0]
+    assert first.code == 0
+
+
+async def test_a_paused_service_still_holds_its_log_and_goes_on(es_power: Machine) -> None:
+    async with es_power.running(*RUN) as service:
+        await service.says('"observing"')
+        # Paused while it commits it would hold SQLite's lock, and the second one would only wait for that.
+        while not _is_idle(es_power.home / "log.db"):
+            await trio.sleep(0.02)
+        service.process.send_signal(signal.SIGSTOP)
+        second = es_power(*RUN)
+        answer = es_power("status", "--log", "log.db")
+        service.process.send_signal(signal.SIGCONT)
+        first = await service.end(signal.SIGTERM)
+
+    assert (second.code, answer.code, first.code) == (1, 0, 0)
+    assert f"process {service.pid}" in second.complaints[0]
+
+
+def _is_idle(log: Path) -> bool:
+    """Whether the tables hold everything that is in the log."""
+    with closing(sqlite3.connect(log)) as database:
+        [(head, tables)] = database.execute("SELECT position, (SELECT position FROM projections) FROM head")
+    return bool(head == tables)
+
+
+async def test_a_person_s_word_reaches_a_service_that_runs(es_power: Machine) -> None:
+    async with es_power.running(*RUN) as service:
+        await service.says('"observing"')
+        declared = es_power("declare", "test", "--vm-state", "stopped", "--why", "retired", "--log", "log.db")
+        await service.says('"stop planned"')
+        [command] = rows(es_power("commands", "list", "--log", "log.db", "-o", "json"))
+        es_power("declare", "test", "--clear", "--why", "needed again", "--log", "log.db")
+        await service.says('"stop withdrawn"')
+        await service.end(signal.SIGTERM)
+    [ended] = rows(es_power("commands", "list", "--log", "log.db", "-o", "json"))
+
+    assert declared.code == 0
+    assert (
+        command["rule"],
+        command["command"],
+        command["state"],
+        ended["state"],
+    ) == ("f", "stop", "Planned", "Withdrawn")
+
+
+# ------------------------------------------------------------------------------------------------------ doctor
+
+
+def test_doctor_finds_a_driver_that_answers_and_a_log_that_can_be_made(es_power: Machine) -> None:
+    done = es_power("doctor", "--uri", "test:///default", "--log", "log.db", "-o", "json")
+    results = {row["check"]: row["result"] for row in json.loads(done.out)}
+
+    assert done.code in {0, 4}  # the clock of a machine in a build is its own
+    assert (
+        results["libvirt test:///default"],
+        results["events test:///default"],
+        results["log"],
+    ) == ("ok", "ok", "ok")
+    assert not (es_power.home / "log.db").exists()
+
+
+def test_doctor_says_which_libvirt_cannot_be_reached(es_power: Machine) -> None:
+    done = es_power("doctor", "--uri", "qemu+unix:///system?socket=/no/such/socket", "--log", "log.db", "-o", "json")
+    [libvirt, *_] = json.loads(done.out)
+
+    assert done.code == 5
+    assert libvirt["result"] == "failed"
+    assert "/no/such/socket" in libvirt["found"]
+    assert libvirt["mend"]
