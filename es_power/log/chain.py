@@ -66,13 +66,18 @@ class Chain:
 
     def check_all(self, rows: Iterable[Row], streams: Mapping[int, tuple[bytes, str]]) -> None:
         """Check the next records one after the other; `streams` gives the id and name of a stream by its number."""
-        hashes = self._hashes
+        hashes, pack, expected = self._hashes, _PREFIX.pack, int(self.position)
         for position, number, version, recorded_at, topic, state, stored in rows:
-            if position != self.position + 1:
-                raise SealBrokenError(self.position + 1, reason="it is missing")
+            expected += 1
+            if position != expected:
+                raise SealBrokenError(expected, reason="it is missing")
             stream = streams[number][0]
+            previous = hashes.get(stream, GENESIS)
             try:
-                computed = link(hashes.get(stream, GENESIS), stream, version, position, recorded_at, topic, state)
+                # `link`, written out: of millions of records, the call alone is a tenth of what a check costs.
+                name = topic.encode()
+                prefix = pack(_FORMAT, previous, stream, version, position, recorded_at, len(name))
+                computed = sha256(prefix + name + state).digest()
             except (struct.error, AttributeError, TypeError, UnicodeEncodeError) as error:
                 raise SealBrokenError(position, reason=f"its columns do not hold what they should ({error})") from error
             if computed != stored:

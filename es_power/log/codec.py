@@ -124,7 +124,7 @@ class Codec:
         except _UNREADABLE as error:
             raise UnknownEventError(topic, position=position, reason=str(error)) from error
 
-    def raw(self, topic: str, state: bytes, *, position: int | None = None) -> tuple[str, Raw]:
+    def raw(self, topic: str, state: bytes, position: int | None = None) -> tuple[str, Raw]:
         """Give the name of the event's class and its fields alone, for a replay that builds no objects.
 
         The fields come in the order of today's dataclass; a UUID is 16 bytes, an enum its value, a Label and any other

@@ -183,7 +183,7 @@ class Queries:
         found: list[RawRecord] = []
         for position, stream, version, recorded_at, topic, state, _ in rows:
             try:
-                event, fields = raw(topic, state, position=position)
+                event, fields = raw(topic, state, position)
             except UnknownEventError:
                 if found:
                     break  # the next call begins with it

@@ -71,52 +71,61 @@ class LeanFold:
     def __init__(self, codec: Codec) -> None:
         self.fleet = Fleet()
         self._codec = codec
-        #: The VMs that are ahead, by UUID.
-        self._ahead: dict[bytes, _Ahead] = {}
+        self._hosts: dict[str, _Host] = {}
+        #: Those that have something ahead of the fleet.
+        self._unsettled: dict[str, _Host] = {}
 
     def apply(self, batch: Sequence[RawRecord]) -> None:
         """Fold records in the order of their positions; one that cannot be built is set aside."""
-        fleet, ahead = self.fleet, self._ahead
+        hosts = self._hosts
         for record in batch:
-            position, stream, version, recorded_at, kind, raw = record
+            position, stream, _, _, kind, raw = record
+            host = hosts.get(stream) or self._host(stream)
             learn = _OF_ONE_VM.get(kind)
-            if learn is not None:
-                vm = ahead.get(raw[1])
-                if vm is None or vm.stream != stream:
-                    vm = self._take(raw[1], stream)
+            if host is None:
+                pass
+            elif learn is not None:
+                vm = host.ahead.get(raw[1]) or self._take(host, raw[1])
                 if vm is not None:
                     learn(vm, position, raw)
-                    vm.place.version, vm.place.recorded_at = version, recorded_at
+                    if host.newest is None:
+                        self._unsettled[stream] = host
+                    host.newest = record
                     continue
-            elif kind == _SWEPT:
-                place = fleet.places.get(stream)
-                if place is not None and _says_nothing_new(place, raw):
-                    _swept(place, record)
-                    continue
-            self.settle()
+            elif kind == _SWEPT and host.has_nothing_new(raw):
+                host.swept, host.sweeps = record, host.sweeps + 1
+                self._unsettled[stream] = host
+                host.newest = record
+                continue
             self._build(record)
         if batch:
-            fleet.position = batch[-1][0]
+            self.fleet.position = batch[-1][0]
 
     def settle(self) -> None:
         """Write into the fleet what is ahead of it."""
-        for vm in self._ahead.values():
-            vm.place.instances[vm.instance] = vm.known()
-        self._ahead.clear()
+        for host in self._unsettled.values():
+            host.settle()
+        self._unsettled.clear()
 
-    def _take(self, raw: bytes, stream: str) -> "_Ahead | None":
+    def _host(self, stream: str) -> "_Host | None":
+        place = self.fleet.places.get(stream)
+        if place is None:
+            return None
+        host = self._hosts[stream] = _Host(stream, place)
+        return host
+
+    def _take(self, host: "_Host", raw: bytes) -> "_Ahead | None":
         """Let a VM go ahead; None where this is not the one host that has shown it."""
         instance = InstanceId(UUID(bytes=raw))
-        if self.fleet.seen_on.get(instance) != (stream,):
-            return None
-        place = self.fleet.places[stream]
-        vm = self._ahead[raw] = _Ahead(instance, stream, place)
-        place.touched.add(instance)
-        place.dirty.add(instance)
-        return vm
+        return host.take(instance) if self.fleet.seen_on.get(instance) == (host.stream,) else None
 
     def _build(self, record: RawRecord) -> None:
         position, stream, version, recorded_at, kind, raw = record
+        if kind == _SWEPT and self._is_alone(stream):
+            if host := self._unsettled.pop(stream, None):
+                host.settle()
+        else:
+            self.settle()
         try:
             event = self._codec.build(kind, raw, position=position)
         except UnknownEventError as error:
@@ -125,6 +134,72 @@ class LeanFold:
         self.fleet.apply(
             Recorded(position=position, stream=stream, version=version, recorded_at=recorded_at, event=event)
         )
+
+    def _is_alone(self, stream: str) -> bool:
+        """Whether no other host has shown any of a host's VMs, so that its sweep bears on no other host."""
+        place = self.fleet.places.get(stream)
+        return place is None or all(self.fleet.seen_on.get(instance) in (None, (stream,)) for instance in place.order)
+
+
+class _Host:
+    """One host's place in the fleet, and what is ahead of it."""
+
+    __slots__ = ("ahead", "newest", "place", "stream", "sweeps", "swept")
+
+    def __init__(self, stream: str, place: Place) -> None:
+        self.stream = stream
+        self.place = place
+        #: The VMs that are ahead, by UUID.
+        self.ahead: dict[bytes, _Ahead] = {}
+        #: The newest sweep that said nothing new, and how many there were of them.
+        self.swept: RawRecord | None = None
+        self.sweeps = 0
+        #: The newest record of all.
+        self.newest: RawRecord | None = None
+
+    def take(self, instance: InstanceId) -> "_Ahead":
+        """Let a VM go ahead."""
+        self._settle_sweeps()
+        vm = self.ahead[instance.bytes] = _Ahead(instance, self.place.get(instance))
+        self.place.touched.add(instance)
+        self.place.dirty.add(instance)
+        return vm
+
+    def has_nothing_new(self, raw: Raw) -> bool:
+        """Whether a HostSwept only confirms what is known of every VM."""
+        _, _, inventory, _, _, states, odd, _, _ = raw
+        place = self.place
+        return (
+            states == place.states
+            and not odd
+            and inventory == place.host.inventory
+            and place.order.keys().isdisjoint(place.touched)
+        )
+
+    def settle(self) -> None:
+        """Write all that is ahead into the place."""
+        for vm in self.ahead.values():
+            self.place.instances[vm.instance] = vm.known()
+        self.ahead.clear()
+        self._settle_sweeps()
+        if self.newest is not None:
+            _, _, self.place.version, self.place.recorded_at, _, _ = self.newest
+            self.newest = None
+
+    def _settle_sweeps(self) -> None:
+        """Tell the host of its sweeps: it has position and time of the newest for all of its VMs."""
+        if self.swept is None:
+            return
+        position, _, _, _, _, raw = self.swept
+        host = self.place.host
+        self.place.host = replace(
+            host,
+            swept_at=raw[0],
+            sweep_position=position,
+            sweeps=host.sweeps + self.sweeps,
+            boot_id=UUID(bytes=raw[7]) if raw[7] else host.boot_id,
+        )
+        self.swept, self.sweeps = None, 0
 
 
 class _Ahead:
@@ -141,14 +216,12 @@ class _Ahead:
         "name",
         "number",
         "observed_at",
-        "place",
         "position",
         "power_state",
         "provisional",
         "reason",
         "since",
         "state",
-        "stream",
     )
 
     power_state: PowerState | None
@@ -167,11 +240,8 @@ class _Ahead:
     left_on: Position
     name: Label | None
 
-    def __init__(self, instance: InstanceId, stream: str, place: Place) -> None:
+    def __init__(self, instance: InstanceId, known: Instance) -> None:
         self.instance = instance
-        self.stream = stream
-        self.place = place
-        known = place.get(instance)
         for name in _FIELDS:
             setattr(self, name, getattr(known, name))
 
@@ -189,7 +259,9 @@ class _Ahead:
         if power_state is None:
             return
         if power_state is not self.power_state or not self.since:
-            self._becomes(power_state, observed_at, position)
+            if power_state not in _ON and self.power_state in _ON:
+                self.left_on = position
+            self.power_state, self.since = power_state, observed_at
         self.provisional = True
         self.observed_at, self.position, self.index = observed_at, position, None
         self.last_event, self.last_detail = event, detail
@@ -202,7 +274,9 @@ class _Ahead:
             return
         power_state = PowerState.NOSTATE if state is None else POWER_STATES.get(state)
         if power_state is not self.power_state or not self.since:
-            self._becomes(power_state, observed_at, position)
+            if power_state not in _ON and self.power_state in _ON:
+                self.left_on = position
+            self.power_state, self.since = power_state, observed_at
         self.provisional = False
         self.observed_at, self.position, self.index = observed_at, position, None
         self.state, self.reason = state, reason
@@ -210,34 +284,5 @@ class _Ahead:
         if self.last_event == STOPPED and power_state in _ON:
             self.last_event = self.last_detail = None
 
-    def _becomes(self, power_state: PowerState | None, at: Timestamp, position: Position) -> None:
-        if self.power_state in _ON and power_state not in _ON:
-            self.left_on = position
-        self.power_state, self.since = power_state, at
-
 
 _OF_ONE_VM: Final = {LifecycleEvent.__name__: _Ahead.announced, StateObserved.__name__: _Ahead.observed}
-
-
-def _says_nothing_new(place: Place, raw: Raw) -> bool:
-    """Whether a HostSwept confirms what is known of every VM, and nothing was learnt of any since the one before."""
-    _, _, inventory, _, _, states, odd, _, _ = raw
-    return (
-        states == place.states
-        and not odd
-        and inventory == place.host.inventory
-        and place.touched.isdisjoint(place.order)
-    )
-
-
-def _swept(place: Place, record: RawRecord) -> None:
-    """Apply such a sweep: its host has the position and the time for all of its VMs."""
-    position, _, place.version, place.recorded_at, _, raw = record
-    host, boot_id = place.host, raw[7]
-    place.host = replace(
-        host,
-        swept_at=raw[0],
-        sweep_position=position,
-        sweeps=host.sweeps + 1,
-        boot_id=UUID(bytes=boot_id) if boot_id else host.boot_id,
-    )

@@ -86,6 +86,16 @@ def test_an_event_of_another_kind_comes_between_those_that_are_folded_lean() -> 
     assert fleet.get(vm(1), observer("a", "qemu")).number == 9
 
 
+def test_an_event_in_a_stream_that_is_no_observers_shows_no_host() -> None:
+    facts = Facts()
+    facts.record(
+        "imported/elsewhere",
+        LifecycleEvent(observed_at=facts.now, instance=vm(1), connection=1, number=1, event=2, detail=0),
+    )
+
+    assert_equal(folded(facts.records), folded_lean(facts.records))
+
+
 def test_a_record_that_does_not_fit_is_set_aside() -> None:
     facts = Facts()
     facts.sweep({vm(1): (1, 1)})
