@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
+import sqlalchemy as sa
 import trio
 import typer
 
@@ -17,7 +18,8 @@ from es_power.errors import EsPowerError, HypervisorError, LogError
 from es_power.ingest.clock import clock_synchronised
 from es_power.ingest.libvirt import event_loop
 from es_power.log.database import Database, parse_place
-from es_power.log.upgrade import check_schema
+from es_power.log.schema import CURRENT, HEAD
+from es_power.log.upgrade import check_schema, stored_schema
 from es_power.output import Column, Format, write
 from es_power.settings import Host, Settings, load
 
@@ -141,13 +143,28 @@ def _log(path: str) -> Check:
     try:
         database = Database(path, mode="write")
         try:
-            check_schema(database)
-            with database.write():
-                pass
+            return _old_log(database)
         finally:
             database.close()
     except LogError as error:
         return _failed("log", error)
+
+
+def _old_log(database: Database) -> Check:
+    """Judge a database that is there; it is left as it was."""
+    place = database.place
+    with database.read() as connection:
+        schema = stored_schema(connection, place)
+        if schema == 0 and not sa.inspect(connection).get_table_names():
+            return Check("log", Result.OK, f"{place} is empty; `es-power run` will create the log in it")
+    check_schema(database)
+    with database.write() as connection:
+        # Only who may write hears nothing; a lock alone is given to others too.
+        connection.execute(sa.update(HEAD).values(position=HEAD.c.position))
+        connection.rollback()
+    if schema < CURRENT and not database.is_sqlite:
+        found = f"{place} has schema {schema}, and `es-power run` needs {CURRENT}"
+        return Check("log", Result.FAILED, found, "make a backup, then run `es-power log upgrade`")
     return Check("log", Result.OK, f"{place} can be written")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import sqlite3
 from contextlib import closing
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests import postgres
 from tests.acceptance.documents import CHECKOUT, blocks
 from tests.acceptance.program import Done, Machine
 
@@ -198,3 +200,37 @@ def test_doctor_says_which_libvirt_cannot_be_reached(es_power: Machine) -> None:
     assert libvirt["result"] == "failed"
     assert "/no/such/socket" in libvirt["found"]
     assert libvirt["mend"]
+
+
+def test_doctor_finds_a_log_that_can_only_be_read(es_power: Machine, the_log: Path) -> None:
+    place = es_power.home / "log.db"
+    shutil.copy(the_log, place)
+    place.chmod(0o444)
+
+    done = es_power("doctor", "--uri", "test:///default", "--log", place, "-o", "json", weak=True)
+    [log] = [row for row in json.loads(done.out) if row["check"] == "log"]
+
+    assert done.code == 4
+    assert (log["result"], f"{place} can only be read") == ("failed", log["found"])
+
+
+@pytest.mark.postgres
+def test_the_page_about_postgresql_says_what_happens(es_power: Machine) -> None:
+    if why := postgres.missing():
+        pytest.skip(why)
+    with postgres.cluster() as cluster:
+        url = cluster.url()
+        schema = url.rpartition("%3D")[2]
+        empty = es_power("doctor", "--uri", "test:///default", "--log", url)
+        demo = es_power("demo", "--duration", "1", "--vms", "2", "--log", url)
+        cluster.run(f"CREATE ROLE reader LOGIN; GRANT USAGE ON SCHEMA {schema} TO reader")
+        cluster.run(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO reader")
+        reader = url.replace("postgres@", "reader@")
+        asked, verified = es_power("status", "--log", reader), es_power("replay", "--verify", "--log", reader)
+        told = es_power("declare", "demo-1", "--clear", "--why", "x", "--log", reader)
+        as_reader = es_power("doctor", "--uri", "test:///default", "--log", reader)
+
+    assert "is empty; `es-power run` will create the log in it" in empty.out
+    assert [each.code for each in (demo, asked, verified, told)] == [0, 0, 0, 5]
+    assert "lacks a privilege" in told.complaints[0]
+    assert "lacks a privilege" in as_reader.out
