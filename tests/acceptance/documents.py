@@ -26,23 +26,12 @@ import trio
 from es_power.cli import doctor, main
 from es_power.ingest import clock
 from es_power.log import schema
+from es_power.log.database import Place
 from tests.acceptance.night import HOST, NOW, write_night
 
 CHECKOUT = Path(__file__).parents[2]
 LOG = "/var/lib/es-power/log.db"
 """Where the pages say that the log is."""
-
-
-@contextmanager
-def the_log() -> Iterator[Path]:
-    """That night's log, at a place whose name is as long as LOG: so tables keep their shape with LOG in its place."""
-    with TemporaryDirectory(prefix="esp-", dir="/tmp") as folder:
-        log = Path(folder) / "log.db"
-        assert len(str(log)) == len(LOG)
-        with mock.patch.object(schema, "writer_version", return_value="0.1.0"):
-            trio.run(write_night, log)
-        yield log
-
 
 BLOCK = re.compile(r"^```(console|python|text|sh|toml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _STEP = re.compile(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
@@ -86,7 +75,7 @@ def run(page: Path, log: Path) -> str:
 
 
 def _console(text: str, log: Path) -> str:
-    return "".join(f"$ {step[1]}\n{_as_there(_printed(step[1], log), log)}" for step in _STEP.finditer(text))
+    return "".join(f"$ {step[1]}\n{_printed(step[1], log)}" for step in _STEP.finditer(text))
 
 
 def _printed(command: str, log: Path) -> str:
@@ -122,9 +111,14 @@ def _python(text: str, log: Path) -> str:
     return out.getvalue()
 
 
-def _as_there(printed: str, log: Path) -> str:
-    """With the log where the pages have it."""
-    return printed.replace(str(log), LOG)
+@contextmanager
+def the_log() -> Iterator[Path]:
+    """That night's log."""
+    with TemporaryDirectory() as folder:
+        log = Path(folder) / "log.db"
+        with mock.patch.object(schema, "writer_version", return_value="0.1.0"):
+            trio.run(write_night, log)
+        yield log
 
 
 @contextmanager
@@ -137,13 +131,18 @@ def captured() -> Iterator[io.StringIO]:
 
 @contextmanager
 def as_that_night(log: Path) -> Iterator[None]:
-    """It is 03:21 on kvm-07, whose clock is synchronised and whose log this is."""
-    environment: Mapping[str, str] = {"ES_POWER_LOG": str(log), "TZ": "UTC"}
+    """It is 03:21 on kvm-07, whose clock is synchronised and whose log this is, at LOG."""
+
+    def said(place: Place) -> str:
+        return LOG if place.path == log else str(place.path)
+
+    environment: Mapping[str, str] = {"ES_POWER_LOG": str(log), "XDG_CONFIG_HOME": str(log.parent)}
     with ExitStack() as stack:
         stack.enter_context(mock.patch.dict(os.environ, environment))
         stack.enter_context(mock.patch.object(clock.time, "time_ns", return_value=int(NOW)))
         stack.enter_context(mock.patch.object(socket, "gethostname", return_value=HOST))
         stack.enter_context(mock.patch.object(libvirt.virConnect, "getHostname", return_value=HOST))
+        stack.enter_context(mock.patch.object(Place, "__str__", said))
         stack.enter_context(mock.patch.object(doctor, "clock_synchronised", return_value=True))
         yield
 
