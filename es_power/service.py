@@ -6,6 +6,7 @@ keeps the tables, and hands the process managers what the facts lead to.
 
 import os
 import socket
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
@@ -16,7 +17,8 @@ from es_power.dispatch.process_manager import ProcessManager
 from es_power.domain.events import RecordCleared, RecordDeclared, Recorded, Trigger
 from es_power.domain.policy import get_policy
 from es_power.domain.streams import observed_host, observer
-from es_power.errors import HypervisorError, SettingsError
+from es_power.domain.time import Timestamp
+from es_power.errors import HypervisorError, SettingsError, UnknownEventError
 from es_power.ingest.clock import now
 from es_power.ingest.hypervisor import Connection, Hypervisor
 from es_power.ingest.observer import Observer, Observing
@@ -64,9 +66,9 @@ class Service:
         #: By stream: who sees the host, and who appends what its facts lead to.
         self.observers: dict[str, Observer] = {}
         self._managers: dict[str, ProcessManager] = {}
-        #: Derived from what was in the log when this service started: perhaps the last one did not come to append it.
-        self._owed: list[Derived] = []
-        self._starting = True
+        #: By stream: what was derived and handed to nobody yet, since its host is not observed, or not yet. What the
+        #: log had at the start is in it too: perhaps the last service did not come to append it.
+        self._owed: defaultdict[str, list[Derived]] = defaultdict(list)
 
     @property
     def models(self) -> ReadModels:
@@ -88,7 +90,6 @@ class Service:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follower.run, self._folded)
             await self._follower.caught_up()
-            self._starting = False
             reached, unreached = 0, []
             for name, hypervisor in hosts:
                 try:
@@ -140,7 +141,8 @@ class Service:
         ):
             manager = ProcessManager(self.log, stream, policy=self._policy, clock=now)
             await manager.begin()
-            await manager.append(self._owed, self._follower.models.fleet.position)
+            while owed := self._owed.pop(stream, None):
+                await manager.append(owed, owed[-1].because)
             self._managers[stream] = manager
             roster = await self._roster(stream)
             self.observers[stream] = Observer(
@@ -165,6 +167,7 @@ class Service:
             holder=holder(),
             version=package_version(),
             backoff_max=settings.connection.backoff_max,
+            patience=settings.connection.keepalive_interval * (settings.connection.keepalive_count + 1),
             capacity=settings.bridge.capacity,
         )
 
@@ -174,10 +177,12 @@ class Service:
         place = self._follower.models.fleet.places.get(stream, Place())
         present = {instance: known for instance, known in place.instances.items() if not known.gone}
         labels = await self.log.labels([known.name.id for known in present.values() if known.name])
+        # As the log has it: the fold passes over a record that it cannot read.
+        version = await self.log.version(stream)
         return Roster(
-            version=place.version,
+            version=version,
             epoch=place.host.epoch,
-            recorded_at=place.recorded_at if place.version else None,
+            seen_until=await self._seen_until(stream, version, place) if version else None,
             stopped=not place.host.running,
             blind_since=place.host.blind_since,
             names={
@@ -186,6 +191,14 @@ class Service:
             inventory=tuple(place.order),
             inventory_version=place.host.inventory,
         )
+
+    async def _seen_until(self, stream: str, version: int, place: Place) -> Timestamp:
+        """Until when the last service saw the host: its last fact was true before it was recorded."""
+        try:
+            [last] = await self.log.read_stream(stream, after=version - 1, limit=1)
+        except UnknownEventError:
+            return place.recorded_at
+        return min(last.recorded_at, last.event.observed_at)
 
     def _records_of(self, stream: str) -> int | None:
         """How many instances somebody vouches for on this host; None where nobody vouches for any."""
@@ -200,10 +213,10 @@ class Service:
     async def _folded(self, batch: Sequence[Recorded], step: Step) -> None:
         """Append what a batch led to, and have those VMs looked at that somebody has said something about."""
         position = batch[-1].position
-        if self._starting:
-            self._owed += step.derived
-        for manager in self._managers.values():
-            await manager.append(step.derived, position)
+        for each in step.derived:
+            self._owed[each.stream].append(each)
+        for stream, manager in list(self._managers.items()):
+            await manager.append(self._owed.pop(stream, []), position)
         for recorded in batch:
             if isinstance(recorded.event, RecordDeclared | RecordCleared):
                 for stream in self._follower.models.fleet.seen_on.get(recorded.event.instance, ()):

@@ -43,7 +43,8 @@ class ProcessManager:
             now.policy_version,
         ):
             return
-        await self._log.append(Append(writes=(Write(stream=self._name, expected=len(records), events=(now,)),)))
+        begun = Write(stream=self._name, expected=len(records), events=(now,))
+        await append_patiently(self._log, Append(writes=(begun,)))
 
     async def append(self, derived: Sequence[Derived], position: Position) -> None:
         """Append what was derived for this host from records up to `position`, unless that was done before.

@@ -49,8 +49,9 @@ class EventBridge(Generic[T]):
         self._capacity = capacity
         self._listeners: list[Callable[[Sequence[T | Overflow[T]]], Awaitable[None]]] = []
         self._emitting = trio.Lock()
+        #: Events; and overflows, where their emission was broken off.
+        self._queue: deque[T | Overflow[T]] = deque()
         # Written by the native thread only.
-        self._queue: deque[T] = deque()
         self._queued = 0
         self._dropped = 0
         # Written by trio only, but for `_idle`, which the native thread takes away when it has rung.
@@ -58,6 +59,7 @@ class EventBridge(Generic[T]):
         self._awake = trio.Event()
         self._emitted = 0
         self._reported = 0
+        self._latest: T | None = None
 
     def queue_event(self, event: T) -> None:
         """Take in one event, on libvirt's thread."""
@@ -94,14 +96,23 @@ class EventBridge(Generic[T]):
     async def emit_queued_events(self) -> None:
         """Hand all that is queued to the listeners as one batch; returns when they are done with it."""
         async with self._emitting:
-            events = [self._queue.popleft() for _ in range(len(self._queue))]
-            self._emitted += len(events)
-            # Counted after the queue was emptied, and only a full queue drops: so the last of these events came
-            # before the first that was lost, and a gap that begins there never begins too late.
+            batch = [self._queue.popleft() for _ in range(len(self._queue))]
+            # Counted after the queue was emptied, and only a full queue drops: so the latest event came before the
+            # first that was lost, and a gap that begins there never begins too late.
             lost = self._dropped - self._reported
             self._reported += lost
-            if events:
-                await self._emit([*events, Overflow(lost, after=events[-1])] if lost else events)
+            if batch:
+                self._latest = batch[-1].after if isinstance(batch[-1], Overflow) else batch[-1]
+            if lost:
+                assert self._latest is not None
+                batch.append(Overflow(lost, after=self._latest))
+            try:
+                await self._emit(batch)
+            except BaseException:
+                # Cancelled, as when the service ends: whoever emits next finds it all in its place.
+                self._queue.extendleft(reversed(batch))
+                raise
+            self._emitted += sum(not isinstance(item, Overflow) for item in batch)
 
     async def emit_event(self, event: T) -> None:
         """Hand one event to the listeners, past the queue and after what is being emitted: for one that trio made."""
@@ -110,7 +121,7 @@ class EventBridge(Generic[T]):
             await self._emit([event])
 
     async def _emit(self, batch: Sequence[T | Overflow[T]]) -> None:
-        for listener in self._listeners:
+        for listener in self._listeners if batch else ():
             await listener(batch)
 
     def statistics(self) -> BridgeStatistics:

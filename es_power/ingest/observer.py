@@ -29,12 +29,12 @@ from es_power.domain.events import (
     Trigger,
 )
 from es_power.domain.ports import Clock, EventLog
-from es_power.domain.time import Timestamp
+from es_power.domain.time import SECOND, Timestamp
 from es_power.errors import HypervisorError, HypervisorUnavailableError
 from es_power.ingest.bridge import EventBridge, Overflow
 from es_power.ingest.clock import clock_synchronised, now
 from es_power.ingest.hypervisor import Announcement, Connection, Hypervisor, Info
-from es_power.ingest.roster import Roster
+from es_power.ingest.roster import Roster, naming
 from es_power.ingest.stream import ObserverStream
 
 STORM: Final = 64
@@ -63,6 +63,8 @@ class Observing:
     holder: str
     version: str
     backoff_max: float = 30.0
+    #: Seconds for which a daemon may be silent before it counts as hung; what happened in them was seen by nobody.
+    patience: float = 0.0
     capacity: int = 65_536
 
 
@@ -95,6 +97,8 @@ class Observer:
         #: What the present connection is called in facts.
         self._number = 0
         self._differed: tuple[int, int] | None = None
+        #: What the present connection's callbacks have delivered.
+        self._bridge: EventBridge[Announcement] | None = None
         #: Set while a connection is open and its first sweep is in the log.
         self.seeing = trio.Event()
 
@@ -118,17 +122,21 @@ class Observer:
             await self._stream.append(self._started(connection))
             wait = FIRST_WAIT
             while True:
-                reason = await self._session(connection)
+                since, reason = await self._session(connection)
                 # A connection that never came to its first sweep is not tried again at once, for ever.
                 wait = FIRST_WAIT if self.seeing.is_set() else min(2 * wait, self._how.backoff_max)
                 self.seeing = trio.Event()
-                await self._open_gap(self._clock(), reason)
+                await self._open_gap(since, reason)
                 self._log.warning("connection lost", reason=str(reason))
                 connection = await self._reconnect(wait)
         finally:
+            at = self._clock()
             with trio.move_on_after(GOODBYE, shield=True):
                 await connection.aclose()
-                await self._stream.append([ServiceStopped(observed_at=self._clock())])
+                if self._bridge is not None:
+                    # Delivered before the end: where it does not come into the log any more, no good end is recorded.
+                    await self._bridge.emit_queued_events()
+                await self._stream.append([ServiceStopped(observed_at=at)])
 
     # ------------------------------------------------------------------------------------------- start and end
 
@@ -155,7 +163,7 @@ class Observer:
                 mode=self._how.mode,
             ),
         ]
-        last = self._roster.recorded_at
+        last = self._roster.seen_until
         if self._roster.blind_since is not None:
             self._gap = self._roster.blind_since, GapReason.RESTART
         elif last is not None:
@@ -163,11 +171,12 @@ class Observer:
             events.append(GapOpened(observed_at=at, since=last, reason=self._gap[1]))
         return events
 
-    async def _session(self, connection: Connection) -> GapReason:
-        """Observe by one connection until it is lost."""
+    async def _session(self, connection: Connection) -> tuple[Timestamp, GapReason]:
+        """Observe by one connection until it is lost, and say since when nobody sees the host, and why."""
         self._number = self._stream.version
-        bridge: EventBridge[Announcement] = EventBridge(capacity=self._how.capacity)
+        bridge = self._bridge = EventBridge(capacity=self._how.capacity)
         bridge.register_event_listener(self._announced)
+        begun = self._clock()
         reason = GapReason.KEEPALIVE  # of a daemon that holds the connection and does not answer
         async with trio.open_nursery() as delivery:
             delivery.start_soon(bridge.run)
@@ -180,11 +189,14 @@ class Observer:
                     asking.cancel_scope.cancel()
             except* HypervisorError as gone:
                 self._log.warning("libvirt does not answer", errors=[str(error) for error in gone.exceptions])
+            # Read before what follows, which may take as long as the log refuses.
+            end = self._clock()
             await connection.aclose()
             # What was delivered before the end is a fact too.
             await bridge.emit_queued_events()
             delivery.cancel_scope.cancel()
-        return reason
+        silent = self._how.patience if reason is GapReason.KEEPALIVE else 0.0
+        return max(begun, Timestamp(end - int(silent * SECOND))), reason
 
     async def _reconnect(self, wait: float) -> Connection:
         while True:
@@ -208,8 +220,10 @@ class Observer:
         """Append a batch as it came, then have its VMs asked."""
         announcements = [item for item in batch if isinstance(item, Announcement)]
         at = self._clock()
-        named, labels = self._roster.rename(((a.event.instance, a.name) for a in announcements), at)
+        names = self._roster.new_names((a.event.instance, a.name) for a in announcements)
+        named, labels = naming(names, at)
         await self._stream.append([*named, *(a.event for a in announcements)], labels=labels)
+        self._roster.names |= names
         for announcement in announcements:
             self.look_at(announcement.event.instance, Trigger.EVENT)
         for item in batch:
@@ -233,6 +247,7 @@ class Observer:
                 if (answer := await self._look(connection, instance, trigger)) is not None
             ]
             await self._stream.append(answers)
+            self._roster.forget(answer.instance for answer in answers if answer.state is None)
 
     async def _look(self, connection: Connection, instance: InstanceId, trigger: Trigger) -> StateObserved | None:
         """Ask for one VM; None where libvirt failed on this one, which says nothing about the others."""
@@ -244,8 +259,6 @@ class Observer:
         except HypervisorError as error:
             self._log.warning("libvirt cannot say", instance=str(instance), error=str(error))
             return None
-        if info is None:
-            self._roster.names.pop(instance, None)
         return StateObserved(
             observed_at=self._clock(),
             instance=instance,
@@ -274,18 +287,28 @@ class Observer:
 
     async def _sweep(self, connection: Connection) -> None:
         """Ask for all VMs at once, and by UUID for each that should have been listed and was not."""
-        number, asked_at = connection.highest_number, self._clock()
+        number, asked_at, dark = connection.highest_number, self._clock(), (self._gap, self._lost)
         listed = sorted(await connection.list_states())
         gone: list[StateObserved] = []
         for instance in self._roster.missing(listed):
             answer = await self._look(connection, instance, Trigger.MISSING)
             if answer is not None:
                 gone.append(answer)
-        swept = _Swept(asked_at=asked_at, answered_at=self._clock(), number=number, listed=listed)
-        named, labels = self._roster.rename(((info.instance, info.name) for info in listed), swept.answered_at)
-        await self._stream.append_at(
-            lambda version: self._facts_of(swept, [*named, *gone], version, connection), labels=labels
-        )
+        swept = _Swept(asked_at=asked_at, answered_at=self._clock(), number=number, listed=listed, dark=dark)
+        names = self._roster.new_names((info.instance, info.name) for info in listed)
+        named, labels = naming(names, swept.answered_at)
+        before = self._roster.inventory, self._roster.inventory_version
+        try:
+            await self._stream.append_at(
+                lambda version: self._facts_of(swept, [*named, *gone], version, connection), labels=labels
+            )
+        except BaseException:
+            # It did not come into the log, so the next sweep has to say it all.
+            self._roster.inventory, self._roster.inventory_version = before
+            self._gap, self._lost = self._gap or dark[0], self._lost or dark[1]
+            raise
+        self._roster.names |= names
+        self._roster.forget(answer.instance for answer in gone if answer.state is None)
         self.seeing.set()
 
     def _facts_of(
@@ -293,7 +316,8 @@ class Observer:
     ) -> Sequence[Event]:
         at = swept.answered_at
         events: list[Event] = []
-        if self._gap is not None:
+        # What was lost after the question was asked is for the next sweep to find.
+        if self._gap is not None and (self._gap, self._lost) == swept.dark:
             since, reason = self._gap
             events.append(GapClosed(observed_at=at, since=since, reason=reason, lost=self._lost))
             self._gap, self._lost = None, None
@@ -329,6 +353,8 @@ class _Swept:
     answered_at: Timestamp
     number: int
     listed: Sequence[Info]
+    #: The gap that was open when it was asked, and how many events were known to be lost.
+    dark: tuple[tuple[Timestamp, GapReason] | None, int | None]
 
     def states(self) -> bytes:
         """Two bytes for each VM: state and reason, 255 and 255 where they do not fit."""

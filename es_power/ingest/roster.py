@@ -1,6 +1,6 @@
 """What an observer remembers of its own stream: which VMs the host has, by what names, in what order."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from es_power.domain.events import Event, InstanceId, InstanceNamed, InventoryRecorded
@@ -14,10 +14,10 @@ from es_power.log.labels import make_label
 class Roster:
     """The VMs of one host as its stream has them; at a start it comes from a fold over the stream."""
 
-    #: The stream's version, its last epoch, and when its last record was recorded.
+    #: The stream's version, its last epoch, and until when its last service saw the host.
     version: int = 0
     epoch: int = 0
-    recorded_at: Timestamp | None = None
+    seen_until: Timestamp | None = None
     #: Whether the last service ended in good order, and whether a gap is open.
     stopped: bool = True
     blind_since: Timestamp | None = None
@@ -26,18 +26,16 @@ class Roster:
     inventory: tuple[InstanceId, ...] = ()
     inventory_version: int = 0
 
-    def rename(self, seen: Iterable[tuple[InstanceId, str]], at: Timestamp) -> tuple[list[Event], list[LabelText]]:
-        """Take in names as they are seen; give the facts that are new, with the texts of their labels."""
-        events: list[Event] = []
-        labels: list[LabelText] = []
-        for instance, name in seen:
-            if not name or self.names.get(instance) == name:
-                continue  # the last events of a VM that is gone bear no name
-            self.names[instance] = name
-            label, text = make_label(name)
-            events.append(InstanceNamed(observed_at=at, instance=instance, name=label))
-            labels.append(text)
-        return events, labels
+    def new_names(self, seen: Iterable[tuple[InstanceId, str]]) -> dict[InstanceId, str]:
+        """The names that are new, out of those that were seen; they are known once the log has them."""
+        # The last events of a VM that is gone bear no name.
+        latest = {instance: name for instance, name in seen if name}
+        return {instance: name for instance, name in latest.items() if self.names.get(instance) != name}
+
+    def forget(self, gone: Iterable[InstanceId]) -> None:
+        """Expect these VMs no more; the log has it that they are gone."""
+        for instance in gone:
+            self.names.pop(instance, None)
 
     def missing(self, listed: Sequence[Info]) -> list[InstanceId]:
         """The VMs that should have been listed."""
@@ -49,3 +47,10 @@ class Roster:
             return []
         self.inventory, self.inventory_version = members, version
         return [InventoryRecorded(observed_at=at, instances=members)]
+
+
+def naming(names: Mapping[InstanceId, str], at: Timestamp) -> tuple[list[Event], list[LabelText]]:
+    """The facts that give VMs these names, with the texts of their labels."""
+    made = [(instance, *make_label(name)) for instance, name in names.items()]
+    events: list[Event] = [InstanceNamed(observed_at=at, instance=instance, name=label) for instance, label, _ in made]
+    return events, [text for _, _, text in made]

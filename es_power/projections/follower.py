@@ -72,8 +72,11 @@ class Follower:
             await listener(batch, step)
             if not self._owed:
                 await self._save()
-            self._folded.set()
-            self._folded = trio.Event()
+            self._wake()
+
+    def _wake(self) -> None:
+        self._folded.set()
+        self._folded = trio.Event()
 
     async def _next(self) -> Sequence[Recorded]:
         """Wait for what the log gains; a log that does not answer is asked again."""
@@ -81,6 +84,9 @@ class Follower:
             try:
                 if batch := await next_batch(self._log, self.models):
                     return batch
+                # The end of the log may have been a record that was set aside, in no batch.
+                self._tell_of_what_was_set_aside()
+                self._wake()
                 await self._log.wait_beyond(self.models.fleet.position)
             except LogUnavailableError as error:
                 structlog.get_logger().error("the log cannot be read now", error=str(error))

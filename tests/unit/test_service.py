@@ -15,6 +15,7 @@ from es_power.domain.events import (
     InstanceId,
     PlanningStarted,
     ServiceStarted,
+    ServiceStopped,
     StopRequested,
     Withdrawn,
 )
@@ -272,3 +273,60 @@ async def test_what_the_tables_say_is_what_a_replay_says(log: SqlLog) -> None:
     assert recorded == [each.event for each in step.derived if isinstance(each.event, StopRequested)]
     with log.database.read() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM power_state")) == 10
+
+
+async def test_what_is_said_while_a_host_is_away_is_dealt_with_once_it_is_there(log: SqlLog) -> None:
+    here, away = FakeHypervisor(), FakeHypervisor(uri="test:///away", hostname="host-2")
+    web = away.add("web-1", state=1, reason=1)
+    async with running(log, here, away):
+        await declare(log, [(web, VmState.STOPPED, None)], by="me", why="retired", at=now())
+        await until(log, StopRequested)
+    away.disconnect()
+
+    async with running(log, here, away) as service:
+        await clear(log, web, by="me", why="not yet", at=now())
+        with trio.fail_after(10):
+            while service.models.fleet.position < await log.head():
+                await trio.sleep(0.01)
+        away.come_back()
+        [ended] = await until(log, Withdrawn)
+
+    assert ended.instance == web
+
+
+async def test_a_start_after_events_that_were_not_stored_has_a_gap_from_before_them(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    async with running(log, host):
+        pass
+    stopped = (await log.read_stream("observer/host-1/test"))[-1]
+    assert isinstance(stopped.event, ServiceStopped)
+
+    async with running(log, host):
+        [opened] = await until(log, GapOpened)
+
+    assert isinstance(opened, GapOpened)
+    assert opened.since == stopped.event.observed_at < stopped.recorded_at
+
+
+async def test_a_service_starts_where_the_last_record_of_its_stream_is_damaged(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    async with running(log, host):
+        pass
+    with log.database.write() as connection:
+        connection.exec_driver_sql("UPDATE records SET state = x'c1' WHERE position = (SELECT position FROM head)")
+        METADATA.drop_all(connection)
+
+    async with running(log, host) as service:
+        assert service.models.fleet.quarantined
+        await until_swept(log, 2)
+
+
+async def until_swept(log: SqlLog, count: int) -> None:
+    """`until`, in a log with a record that cannot be read."""
+    with trio.fail_after(10):
+        while True:
+            with log.database.read() as connection:
+                swept = connection.scalar(sa.text("SELECT count(*) FROM records WHERE topic LIKE 'HostSwept%'"))
+            if swept >= count:
+                return
+            await trio.sleep(0.01)

@@ -180,3 +180,45 @@ def test_an_event_after_the_end_of_trio_raises_nothing() -> None:
     bridge.queue_event(2)
 
     assert bridge.statistics().waiting == 2
+
+
+async def test_what_a_cancelled_listener_did_not_take_is_emitted_next_time(nursery: trio.Nursery) -> None:
+    bridge, listener, waiting = EventBridge[int](capacity=2), Listener(), trio.Event()
+    refusing = True
+
+    async def refuse(_: Batch) -> None:
+        if refusing:
+            waiting.set()
+            await trio.sleep_forever()
+
+    bridge.register_event_listener(refuse)
+    bridge.register_event_listener(listener)
+    running = trio.CancelScope()
+
+    async def run() -> None:
+        with running:
+            await bridge.run()
+
+    nursery.start_soon(run)
+    for event in (1, 2, 3):
+        bridge.queue_event(event)
+    await waiting.wait()
+    bridge.queue_event(4)
+    running.cancel()
+    await trio.testing.wait_all_tasks_blocked()
+    refusing = False
+    await bridge.emit_queued_events()
+
+    assert listener.items == [1, 2, Overflow(1, after=2), 4]
+    assert bridge.statistics() == BridgeStatistics(queued=3, emitted=3, dropped=1, waiting=0)
+
+
+async def test_a_loss_that_is_noticed_after_the_queue_was_emptied_is_told() -> None:
+    bridge, listener = EventBridge[int](capacity=1), Listener()
+    bridge.register_event_listener(listener)
+    bridge.queue_event(1)
+    await bridge.emit_queued_events()
+    bridge._dropped += 1  # libvirt's thread saw the queue full, and came to count only now
+    await bridge.emit_queued_events()
+
+    assert listener.items == [1, Overflow(1, after=1)]

@@ -1,6 +1,6 @@
 """The observer against a fake host and a log in memory, in trio's mock clock: 600 s cost nothing."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -24,8 +24,10 @@ from es_power.domain.events import (
     SweepCountDiffered,
     Trigger,
 )
-from es_power.domain.ports import Append, Write
+from es_power.domain.ports import Append, Clock, Write
+from es_power.domain.time import SECOND
 from es_power.errors import HypervisorError, LogUnavailableError, TakenOverError
+from es_power.ingest.clock import now
 from es_power.ingest.hypervisor import Info
 from es_power.ingest.observer import Observer, Observing
 from es_power.ingest.roster import Roster
@@ -52,8 +54,11 @@ async def observed(
     roster: Roster | None = None,
     how: Observing = HOW,
     records: int | None = None,
+    clock: Clock = now,
 ) -> AsyncIterator[Observer]:
-    observer = Observer(log, host, name=STREAM, roster=roster or Roster(), how=how, records=lambda: records)
+    observer = Observer(
+        log, host, name=STREAM, roster=roster or Roster(), how=how, records=lambda: records, clock=clock
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(observer.run, await host.open())
         await observer.seeing.wait()
@@ -164,7 +169,7 @@ async def test_a_start_after_another_service_has_a_gap_from_its_last_record(
         pass
     last = (await log.read_stream(STREAM))[-1]
 
-    roster = Roster(version=last.version, epoch=1, recorded_at=last.recorded_at, stopped=stopped)
+    roster = Roster(version=last.version, epoch=1, seen_until=last.recorded_at, stopped=stopped)
     async with observed(log, host, roster=roster):
         pass
 
@@ -346,3 +351,144 @@ async def test_a_connection_that_never_comes_to_a_sweep_is_tried_ever_more_seldo
 
     assert host.opened < 40
     assert len(await facts(log, GapOpened)) == 1
+
+
+async def test_what_was_delivered_before_a_good_end_is_in_the_log(autojump_clock: trio.testing.MockClock) -> None:
+    log, host = MemoryLog(), FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    async with observed(log, host):
+        host.power_off(web)  # and the service is stopped before anything of it could be appended
+
+    assert [LifecycleEvent, LifecycleEvent, ServiceStopped] == [type(event) for event in (await facts(log))[-3:]]
+
+
+async def test_where_the_last_events_cannot_be_stored_no_good_end_is_recorded(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, host = RefusingLog(), FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    async with observed(log, host):
+        log.full = True
+        host.power_off(web)
+        await settle()
+
+    assert await facts(log, ServiceStopped) == []
+
+
+async def test_what_a_broken_off_sweep_found_the_next_one_says(autojump_clock: trio.testing.MockClock) -> None:
+    log, host = RefusingLog(), FakeHypervisor()
+    host.add("web-1", state=1, reason=1)
+    gone = host.add("db-2", state=1, reason=1)
+
+    async with observed(log, host) as observer:
+        del host.vms[gone]
+        host.add("new-3", state=1, reason=1)
+        log.full = True
+        observer.sweep_soon()
+        await settle()
+        host.disconnect()  # while the sweep's append waits for the log
+        await settle()
+        log.full = False
+        host.come_back()
+        await trio.sleep(60)
+
+    assert [answer.state for answer in await facts(log, StateObserved)] == [None]
+    assert len(await facts(log, InstanceNamed)) == 3
+    versions = [each.version for each in await log.read_stream(STREAM) if isinstance(each.event, InventoryRecorded)]
+    assert versions == list(dict.fromkeys(swept.inventory for swept in await facts(log, HostSwept)))
+    assert len(await facts(log, GapClosed)) == 1
+
+
+async def test_a_vm_that_went_while_the_connection_broke_is_asked_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, host = MemoryLog(), FakeHypervisor()
+    first, second = sorted(host.add(name, state=1, reason=1) for name in ("web-1", "db-2"))
+
+    async with observed(log, host) as observer:
+        host.vms.clear()
+        answer = FakeConnection.get_info
+
+        async def break_at_the_second(self: FakeConnection, instance: InstanceId) -> Info | None:
+            if instance == second:
+                host.disconnect()
+            return await answer(self, instance)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FakeConnection, "get_info", break_at_the_second)
+            observer.sweep_soon()
+            await settle()
+        host.come_back()
+        await trio.sleep(60)
+
+    assert [(first, None), (second, None)] == [
+        (answer.instance, answer.state) for answer in await facts(log, StateObserved)
+    ]
+
+
+async def test_a_gap_begins_when_the_connection_was_lost_however_long_the_log_refused(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, host = RefusingLog(), FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    def clock() -> int:
+        return int(trio.current_time() * SECOND)
+
+    async with observed(log, host, clock=clock):
+        log.full = True
+        host.suspend(web)
+        await settle()
+        lost = clock()
+        host.disconnect()
+        await trio.sleep(100)
+        log.full = False
+        await trio.sleep(10)
+
+    [opened] = await facts(log, GapOpened)
+    assert opened.since == lost
+
+
+async def test_a_hung_daemon_was_blind_since_it_last_could_have_spoken(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, host = MemoryLog(), FakeHypervisor()
+
+    def clock() -> int:
+        return int(trio.current_time() * SECOND)
+
+    async with observed(log, host, how=replace(HOW, patience=20.0), clock=clock):
+        await trio.sleep(100)
+        host.disconnect(GapReason.KEEPALIVE)
+        noticed = clock()
+        await settle()
+
+    [opened] = await facts(log, GapOpened)
+    assert opened.since == noticed - 20 * SECOND
+
+
+async def test_a_sweep_that_was_asked_before_events_were_lost_does_not_close_their_gap(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, host = MemoryLog(), FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+    answer = FakeConnection.list_states
+
+    async def lose_events_meanwhile(self: FakeConnection) -> Sequence[Info]:
+        found = await answer(self)
+        if len(await facts(log, HostSwept)) == 1:
+            for _ in range(25):
+                host.suspend(web)
+        await settle()
+        return found
+
+    async with observed(log, host, how=replace(HOW, capacity=10)) as observer:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FakeConnection, "list_states", lose_events_meanwhile)
+            observer.sweep_soon()
+            await trio.sleep(1)
+
+    kinds = [type(event) for event in await facts(log) if isinstance(event, (GapOpened, GapClosed, HostSwept))]
+    assert kinds == [HostSwept, GapOpened, HostSwept, GapClosed, HostSwept]
