@@ -4,8 +4,10 @@ What these tables say is true at their checkpoint, which is written in the same 
 the rest of the log on top (`reader`). They can be dropped at any time and rebuilt from the log.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
+from operator import itemgetter
 from typing import Final
 from uuid import UUID
 
@@ -44,6 +46,7 @@ VERSION: Final = 1
 """Of the tables' meaning; tables of another version are not read, but rebuilt."""
 
 _NAME: Final = "read models"
+_AT_ONCE: Final = 1000  # rows
 
 #: What reading raises where somebody else wrote a row, or took a table away.
 _UNREADABLE: Final = (
@@ -62,6 +65,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._upserts: dict[sa.Table, str] = {}
 
     def create(self) -> None:
         """Make the tables where they are missing; where only some are, all of them, empty."""
@@ -181,31 +185,44 @@ class Store:
     ) -> None:
         where = into or {table: table for table in MODELS}
         fleet = models.fleet
-        hosts, instances = [], []
-        for stream, place in fleet.places.items():
-            hosts.append(host_row(stream, place, planned=stream in models.derivation.planned))
-            instances += [instance_row(instance, stream, place) for instance in place.dirty]
-        self._put(connection, where[HOSTS], hosts)
-        self._put(connection, where[POWER_STATE], instances)
-        self._put(connection, where[HISTORY], [entry_row(entry) for entry in step.entries.values()])
-        self._put(connection, where[STOP_COMMANDS], [command_row(row) for row in step.commands.values()])
+        planned = models.derivation.planned
+        places = fleet.places.items()
+        self._put(
+            connection, where[HOSTS], (host_row(stream, place, planned=stream in planned) for stream, place in places)
+        )
+        self._put(
+            connection,
+            where[POWER_STATE],
+            (instance_row(instance, stream, place) for stream, place in places for instance in place.dirty),
+        )
+        self._put(connection, where[HISTORY], map(entry_row, step.entries.values()))
+        self._put(connection, where[STOP_COMMANDS], map(command_row, step.commands.values()))
         said = {instance: fleet.vouched[instance] for instance in step.vouched if instance in fleet.vouched}
-        rows = [vouched_row(instance, vouched) for instance, vouched in said.items()]
-        self._put(connection, where[VOUCHED], rows)
+        self._put(connection, where[VOUCHED], (vouched_row(instance, vouched) for instance, vouched in said.items()))
         ended = [{"ended": instance.bytes} for instance in step.vouched - said.keys()]
         if ended:
             connection.execute(
                 sa.delete(where[VOUCHED]).where(where[VOUCHED].c.instance == sa.bindparam("ended")), ended
             )
 
-    def _put(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
-        """Insert rows, or replace those of the same key."""
-        if not rows:
-            return
-        insert = (sqlite if self._database.is_sqlite else postgresql).insert(table)
-        keys = table.primary_key.columns.keys()
-        rest = {name: insert.excluded[name] for name in table.c.keys() if name not in keys}  # noqa: SIM118
-        connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=rest), rows)
+    def _put(self, connection: sa.Connection, table: sa.Table, rows: Iterable[Row]) -> None:
+        """Insert rows, or replace those of the same key.
+
+        They go to the driver as they are, since SQLAlchemy's way costs three times as much, and some at a time, since
+        all of a large table's at once would be most of the memory that a service needs.
+        """
+        values = map(itemgetter(*table.c.keys()), rows)
+        while some := list(islice(values, _AT_ONCE)):
+            connection.exec_driver_sql(self._upsert(table), some)
+
+    def _upsert(self, table: sa.Table) -> str:
+        if table not in self._upserts:
+            insert = (sqlite if self._database.is_sqlite else postgresql).insert(table)
+            names, keys = table.c.keys(), table.primary_key.columns.keys()
+            rest = {name: insert.excluded[name] for name in names if name not in keys}
+            statement = insert.on_conflict_do_update(index_elements=keys, set_=rest)
+            self._upserts[table] = self._database.compile(statement, *names)
+        return self._upserts[table]
 
     def _move(self, connection: sa.Connection, position: Position) -> None:
         self._put(connection, CHECKPOINT, [{"name": _NAME, "version": VERSION, "position": position}])
