@@ -43,17 +43,22 @@ def run(
 
 async def _run(settings: Settings) -> None:
     hosts = [(host.name, libvirt_hypervisor(host.uri, settings)) for host in settings.hosts]
-    async with observing(settings, hosts) as service:
-        telemetry.tell_service_manager("READY=1")
-        structlog.get_logger().info("observing", hosts=sorted(service.observers), log=settings.log.path)
+    # From the first moment on: a signal that came before anybody listened would end it without a last word.
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(telemetry.keep_watchdog)
-            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                async for number in signals:
-                    structlog.get_logger().info("stopping", signal=signal.Signals(number).name)
-                    break
-            telemetry.tell_service_manager("STOPPING=1")
-            nursery.cancel_scope.cancel()
+            nursery.start_soon(_stop_on_signal, signals, nursery.cancel_scope)
+            async with observing(settings, hosts) as service:
+                telemetry.tell_service_manager("READY=1")
+                structlog.get_logger().info("observing", hosts=sorted(service.observers), log=settings.log.path)
+                await telemetry.keep_watchdog()
+                await trio.sleep_forever()
+
+
+async def _stop_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for number in signals:
+        structlog.get_logger().info("stopping", signal=signal.Signals(number).name)
+        telemetry.tell_service_manager("STOPPING=1")
+        scope.cancel()
 
 
 def libvirt_hypervisor(uri: str, settings: Settings) -> LibvirtHypervisor:

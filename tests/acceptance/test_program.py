@@ -94,6 +94,17 @@ async def test_a_service_that_is_told_to_end_leaves_a_log_that_says_so(es_power:
     assert history[-1]["kind"] == "ServiceStopped"
 
 
+async def test_a_signal_in_the_middle_of_the_start_is_heard_too(es_power: Machine) -> None:
+    async with es_power.running(*RUN) as service:
+        with trio.fail_after(20):
+            while not (es_power.home / "log.db").exists():
+                await trio.sleep(0.005)
+        done = await service.end(signal.SIGTERM)
+
+    assert done.code == 0
+    assert '"stopping"' in done.complaints[-1]
+
+
 async def test_after_kill_9_it_starts_at_once_and_says_what_nobody_saw(es_power: Machine) -> None:
     async with es_power.running(*RUN) as service:
         await service.says('"observing"')
