@@ -211,26 +211,36 @@ class Observer:
 
     async def _open_gap(self, since: Timestamp, reason: GapReason) -> None:
         if self._gap is None:
-            self._gap = since, reason
             await self._stream.append([GapOpened(observed_at=self._clock(), since=since, reason=reason)])
+            self._gap = since, reason
 
     # ------------------------------------------------------------------------------------------- announcements
 
     async def _announced(self, batch: Sequence[Announcement | Overflow[Announcement]]) -> None:
-        """Append a batch as it came, then have its VMs asked."""
+        """Append a batch as it came, and the gap that a loss opened; then have its VMs asked."""
         announcements = [item for item in batch if isinstance(item, Announcement)]
+        overflows = [item for item in batch if isinstance(item, Overflow)]
         at = self._clock()
         names = self._roster.new_names((a.event.instance, a.name) for a in announcements)
         named, labels = naming(names, at)
-        await self._stream.append([*named, *(a.event for a in announcements)], labels=labels)
+        opened: list[GapOpened] = []
+
+        def build(_: int) -> Sequence[Event]:
+            if overflows and self._gap is None:
+                since = overflows[0].after.event.observed_at
+                opened.append(GapOpened(observed_at=at, since=since, reason=GapReason.OVERFLOW))
+            return [*named, *(a.event for a in announcements), *opened]
+
+        await self._stream.append_at(build, labels=labels)
+        # Nothing is waited for from here on: a batch that was stored is not emitted a second time.
         self._roster.names |= names
         for announcement in announcements:
             self.look_at(announcement.event.instance, Trigger.EVENT)
-        for item in batch:
-            if isinstance(item, Overflow):
-                self._lost = (self._lost or 0) + item.lost
-                await self._open_gap(item.after.event.observed_at, GapReason.OVERFLOW)
-                self.sweep_soon()
+        for gap in opened:
+            self._gap = gap.since, gap.reason
+        if overflows:
+            self._lost = (self._lost or 0) + sum(each.lost for each in overflows)
+            self.sweep_soon()
 
     async def _ask_forever(self, connection: Connection) -> None:
         """Ask for the VMs that somebody wants looked at; in a storm, for all by one sweep."""

@@ -6,8 +6,8 @@ import trio
 
 from es_power.domain.events import Event, ServiceStarted
 from es_power.domain.ports import Append, EventLog, LabelText, Write
-from es_power.errors import ConcurrentAppendError, TakenOverError
-from es_power.log.patience import append_patiently
+from es_power.errors import ConcurrentAppendError, LogUnavailableError, TakenOverError
+from es_power.log.patience import RETRY_AFTER, append_patiently
 
 
 class ObserverStream:
@@ -19,6 +19,8 @@ class ObserverStream:
         self.name = name
         #: The version of the last record; as a number it also names the connection that is opened at this point.
         self.version = version
+        #: An append whose outcome nobody waited for.
+        self._given_up: Append | None = None
 
     async def append(self, events: Sequence[Event], *, labels: Sequence[LabelText] = ()) -> None:
         """Append these events; see `append_at`."""
@@ -32,15 +34,28 @@ class ObserverStream:
         TakenOverError says who.
         """
         async with self._lock:
+            await self._learn()
             events = build(self.version)
             if not events:
                 return
             write = Write(stream=self.name, expected=self.version, events=events)
+            append = self._given_up = Append(writes=(write,), labels=tuple(labels))
             try:
-                await append_patiently(self._log, Append(writes=(write,), labels=tuple(labels)))
+                await append_patiently(self._log, append)
             except ConcurrentAppendError as conflict:
                 raise TakenOverError(self.name, await self._holder()) from conflict
+            self._given_up = None
             self.version += len(events)
+
+    async def _learn(self) -> None:
+        """Find out what became of an append that was cancelled while the log refused it: it may have been stored."""
+        while self._given_up is not None:
+            try:
+                if await self._log.find(self._given_up.key) is not None:
+                    self.version += len(self._given_up.writes[0].events)
+                self._given_up = None
+            except LogUnavailableError:
+                await trio.sleep(RETRY_AFTER[-1])
 
     async def _holder(self) -> str:
         records = await self._log.read_stream(self.name, after=self.version)

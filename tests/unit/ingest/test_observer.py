@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from es_power.domain.events import (
     InstanceNamed,
     InventoryRecorded,
     LifecycleEvent,
+    Position,
     ServiceStarted,
     ServiceStopped,
     SettingsRecorded,
@@ -492,3 +494,54 @@ async def test_a_sweep_that_was_asked_before_events_were_lost_does_not_close_the
 
     kinds = [type(event) for event in await facts(log) if isinstance(event, (GapOpened, GapClosed, HostSwept))]
     assert kinds == [HostSwept, GapOpened, HostSwept, GapClosed, HostSwept]
+
+
+class ForgetfulLog(RefusingLog):
+    """A log that stores what it is given, and says that it did not, while `full` is set."""
+
+    async def append(self, append: Append) -> int:
+        if self.full:
+            await MemoryLog.append(self, append)
+        return await super().append(append)
+
+    async def find(self, key: UUID) -> Position | None:
+        if self.full:
+            raise LogUnavailableError
+        return await super().find(key)
+
+
+async def test_an_append_that_was_stored_unnoticed_and_given_up_is_no_other_service(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, host = ForgetfulLog(), FakeHypervisor()
+    host.add("web-1", state=1, reason=1)
+
+    async with observed(log, host) as observer:
+        log.full = True
+        observer.sweep_soon()
+        await settle()
+        host.disconnect()  # which ends the sweep's wait for the log
+        await settle()
+        log.full = False
+        host.come_back()
+        await trio.sleep(60)
+
+    assert len(await facts(log, HostSwept)) == 3
+    assert [each.version for each in await log.read_stream(STREAM)] == list(range(1, log.records[-1].version + 1))
+
+
+async def test_a_batch_that_was_stored_is_not_stored_again_when_the_service_ends(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, host = MemoryLog(), FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    async with observed(log, host, how=replace(HOW, capacity=10)):
+        for _ in range(25):
+            host.suspend(web)
+        while log.records[-1].version < 7:
+            await trio.lowlevel.checkpoint()
+
+    numbers = [event.number for event in await facts(log, LifecycleEvent)]
+    assert numbers == list(range(1, 11))
+    assert len(await facts(log, GapOpened)) == 1
