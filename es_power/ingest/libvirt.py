@@ -13,7 +13,7 @@ import itertools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 from uuid import UUID
 
@@ -46,6 +46,8 @@ _PERSISTENT, _TRANSIENT, _RUNNING, _PAUSED, _SHUTOFF, _OTHER = 4, 8, 16, 32, 64,
 _PARTS: Final = tuple(
     state | kind for state in (_RUNNING, _PAUSED, _SHUTOFF, _OTHER) for kind in (_PERSISTENT, _TRANSIENT)
 )
+
+_InstanceOf = Callable[[bytes], InstanceId]
 
 _PATIENCE: Final = 2.0
 """Seconds that closing may take; it is one round trip where anybody answers."""
@@ -187,6 +189,8 @@ class LibvirtConnection:
         # that the connection is lost; under one call it ends well.
         self._one_at_a_time = trio.CapacityLimiter(1)
         self._callbacks: EventCallbacks | None = None
+        # To make a UUID costs more than the rest of an answer, and most VMs were there in the sweep before.
+        self._instance_of: _InstanceOf = lru_cache(maxsize=2 * RPC_LIMIT)(_instance_of)
         self._is_open = True
 
     @property
@@ -213,12 +217,12 @@ class LibvirtConnection:
         VM that moves between two of them is in both (the later answer counts) or in none, and looks missing, which an
         observer asks about by UUID anyway.
         """
-        listed = await self._ask(_LIST, _list_states, 0)
+        listed = await self._ask(_LIST, _list_states, 0, self._instance_of)
         if listed is not None:
             return listed
         found: dict[InstanceId, Info] = {}
         for flags in _PARTS:
-            part = await self._ask(_LIST, _list_states, flags)
+            part = await self._ask(_LIST, _list_states, flags, self._instance_of)
             if part is None and flags & _SHUTOFF:
                 raise HypervisorError(f"{self._uri} has more than {RPC_LIMIT} inactive VMs; libvirt cannot list them")
             if part is None:
@@ -230,7 +234,7 @@ class LibvirtConnection:
         """Look active VMs up by number: those rise from 1 on as VMs are started. About 1 ms each."""
         found: list[Info] = []
         for first in itertools.count(1, step):
-            found += await self._ask(_LIST, _list_numbers, range(first, first + step))
+            found += await self._ask(_LIST, _list_numbers, range(first, first + step), self._instance_of)
             count = await self._ask(_LIST, _count_active)  # VMs come and go meanwhile
             if len(found) >= count:
                 return found
@@ -351,10 +355,10 @@ def _get_info(raw: Any, instance: InstanceId) -> Info | None:
     return Info(instance, vm.name(), state, reason)
 
 
-def _list_states(raw: Any, flags: int) -> list[Info] | None:
+def _list_states(raw: Any, flags: int, instance_of: _InstanceOf) -> list[Info] | None:
     """All VMs that the flags let through; None where they are more than fit in a reply."""
     try:
-        return _infos(raw.getAllDomainStats(_STATE, flags))
+        return _infos(raw.getAllDomainStats(_STATE, flags), instance_of)
     except libvirt.libvirtError:
         if raw.isAlive() and raw.numOfDomains() + raw.numOfDefinedDomains() > RPC_LIMIT:
             return None
@@ -366,20 +370,24 @@ def _count_active(raw: Any) -> int:
     return count
 
 
-def _list_numbers(raw: Any, numbers: range) -> list[Info]:
+def _list_numbers(raw: Any, numbers: range, instance_of: _InstanceOf) -> list[Info]:
     vms = []
     for number in numbers:
         with suppress(libvirt.libvirtError):
             vms.append(raw.lookupByID(number))
-    return _infos(raw.domainListGetStats(vms, _STATE)) if vms else []
+    return _infos(raw.domainListGetStats(vms, _STATE), instance_of) if vms else []
 
 
-def _infos(answer: Iterable[tuple[Any, dict[str, int]]]) -> list[Info]:
+def _infos(answer: Iterable[tuple[Any, dict[str, int]]], instance_of: _InstanceOf) -> list[Info]:
     return [
-        Info(InstanceId(UUID(bytes=vm.UUID())), vm.name(), stats["state.state"], stats["state.reason"])
+        Info(instance_of(vm.UUID()), vm.name(), stats["state.state"], stats["state.reason"])
         for vm, stats in answer
         if "state.state" in stats  # one without looks missing, and is asked by itself
     ]
+
+
+def _instance_of(raw: bytes) -> InstanceId:
+    return InstanceId(UUID(bytes=raw))
 
 
 def _failure(error: Any) -> Failure:

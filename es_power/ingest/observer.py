@@ -298,7 +298,7 @@ class Observer:
     async def _sweep(self, connection: Connection) -> None:
         """Ask for all VMs at once, and by UUID for each that should have been listed and was not."""
         number, asked_at, dark = connection.highest_number, self._clock(), (self._gap, self._lost)
-        listed = sorted(await connection.list_states())
+        listed = sorted(await connection.list_states(), key=lambda info: info.instance.int)
         gone: list[StateObserved] = []
         for instance in self._roster.missing(listed):
             answer = await self._look(connection, instance, Trigger.MISSING)
