@@ -9,6 +9,7 @@ closes it, in the same append.
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 import structlog
@@ -298,7 +299,7 @@ class Observer:
     async def _sweep(self, connection: Connection) -> None:
         """Ask for all VMs at once, and by UUID for each that should have been listed and was not."""
         number, asked_at, dark = connection.highest_number, self._clock(), (self._gap, self._lost)
-        listed = sorted(await connection.list_states(), key=lambda info: info.instance.int)
+        listed = sorted(await connection.list_states(), key=attrgetter("instance.int"))
         gone: list[StateObserved] = []
         for instance in self._roster.missing(listed):
             answer = await self._look(connection, instance, Trigger.MISSING)
@@ -332,6 +333,7 @@ class Observer:
             events.append(GapClosed(observed_at=at, since=since, reason=reason, lost=self._lost))
             self._gap, self._lost = None, None
         events += before
+        odd = swept.odd()
         members = tuple(info.instance for info in swept.listed)
         events += self._roster.relist(members, at, version + len(events) + 1)
         events.append(
@@ -343,8 +345,8 @@ class Observer:
                 number=swept.number,
                 boot_id=connection.boot_id,
                 clock_synchronised=clock_synchronised(),
-                states=swept.states(),
-                odd=swept.odd(),
+                states=swept.states(odd),
+                odd=odd,
             )
         )
         records = self._records()
@@ -366,11 +368,12 @@ class _Swept:
     #: The gap that was open when it was asked, and how many events were known to be lost.
     dark: tuple[tuple[Timestamp, GapReason] | None, int | None]
 
-    def states(self) -> bytes:
-        """Two bytes for each VM: state and reason, 255 and 255 where they do not fit."""
-        return bytes(
-            byte for info in self.listed for byte in ((info.state, info.reason) if _fits(info) else (_ODD, _ODD))
-        )
+    def states(self, odd: Iterable[tuple[int, int, int]]) -> bytes:
+        """Two bytes for each VM: state and reason, 255 and 255 where the answer is `odd`."""
+        numbers = [number for info in self.listed for number in (info.state, info.reason)]
+        for index, _, _ in odd:
+            numbers[2 * index : 2 * index + 2] = _ODD, _ODD
+        return bytes(numbers)
 
     def odd(self) -> tuple[tuple[int, int, int], ...]:
         """The answers that do not fit in two bytes."""
