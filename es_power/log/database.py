@@ -35,7 +35,10 @@ class Place:
     url: sa.URL | None = None
 
     def __str__(self) -> str:
-        return str(self.path) if self.path else self.url.render_as_string() if self.url else "the log in memory"
+        if self.url:
+            # As a person writes it: without our driver's name, and without the password.
+            return self.url.set(drivername="postgresql").render_as_string()
+        return str(self.path) if self.path else "the log in memory"
 
 
 def parse_place(place: str | Path) -> Place:

@@ -14,9 +14,11 @@ from es_power.errors import LogError, LogNotFoundError, LogUnavailableError
 
 _FULL: Final = "the disk that holds {place} is full; free some space there. Nothing that was acknowledged is lost"
 
-#: By SQLite's primary result code.
+#: By SQLite's result code: an extended one where it says more than the primary one in its last byte.
 _SQLITE: Final[Mapping[int, tuple[type[LogError], str]]] = {
     sqlite3.SQLITE_FULL: (LogUnavailableError, _FULL),
+    # There was no room for the file of shared memory beside the log.
+    sqlite3.SQLITE_IOERR_SHMSIZE: (LogUnavailableError, _FULL),
     sqlite3.SQLITE_READONLY: (
         LogUnavailableError,
         "{place} can only be read; check the owner and the mode of the file and its directory, and the mount",
@@ -69,8 +71,8 @@ def translate_errors(place: str) -> Iterator[None]:
 
 
 def _explain(error: BaseException | None, place: str) -> LogError:
-    primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    known = _SQLITE.get(primary) or _POSTGRES.get(getattr(error, "sqlstate", None) or "")
+    code = getattr(error, "sqlite_errorcode", 0)
+    known = _SQLITE.get(code) or _SQLITE.get(code & 0xFF) or _POSTGRES.get(getattr(error, "sqlstate", None) or "")
     if known:
         kind, text = known
         return kind(text.format(place=place))

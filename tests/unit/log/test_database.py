@@ -242,3 +242,15 @@ def test_a_log_that_this_user_may_not_open_says_so(readonly_path):
         pytest.raises(LogUnavailableError, match="cannot be opened"),
     ):
         head(database)
+
+
+def test_no_room_for_the_file_of_shared_memory_is_a_full_disk_too():
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+
+    with pytest.raises(LogUnavailableError, match="is full"), translate_errors("/log.db"):
+        raise error
+
+
+def test_a_postgres_place_is_named_without_its_password_and_our_driver():
+    assert str(parse_place("postgresql://me:secret@host/db")) == "postgresql://me:***@host/db"
