@@ -1,0 +1,36 @@
+"""``python -m benchmarks [NAME ...] [--quick] [--write]``: measure, print one table, and write docs/benchmarks.md."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from time import perf_counter
+
+from benchmarks.figures import Figure
+from benchmarks.report import PAGE, table, written
+
+NAMES = ("append", "latency", "replay", "rebuild", "storage", "sweep", "memory")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for; 4 where a target was missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(NAMES)}; all unless told")
+    parser.add_argument("--quick", action="store_true", help="the tiniest sizes, to see that everything runs")
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE}")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"there is no benchmark called {', '.join(sorted(unknown))}")
+    figures: list[Figure] = []
+    for name in options.names or NAMES:
+        begin = perf_counter()
+        figures += import_module(f"benchmarks.{name}").measure(quick=options.quick)
+        print(f"{name}: {perf_counter() - begin:.0f} s", file=sys.stderr)
+    print(table(figures))
+    if options.write:
+        PAGE.write_text(written(PAGE.read_text(), figures))
+    return 0 if options.quick or all(figure.met for figure in figures) else 4
+
+
+if __name__ == "__main__":
+    sys.exit(main())
