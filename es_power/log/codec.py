@@ -53,6 +53,15 @@ class _Wire:
             shape.append((field.name, kind) if field.default is MISSING else (field.name, kind, field.default))
         self._read = msgspec.msgpack.Decoder(msgspec.defstruct(event.__name__, shape, array_like=True)).decode
 
+    def write(self, event: Event) -> Sequence[Any]:
+        """Give the values of the array."""
+        values = [getattr(event, name) for name in self.names]
+        return [(each.id, each.digest) if type(each) is Label else each for each in values] if self.labels else values
+
+    def check(self, state: bytes) -> None:
+        """Raise what `read` would raise; the event itself was built before, so that would tell nothing more."""
+        self._read(state)
+
     def read(self, state: bytes) -> Event:
         """Build the event; msgspec says what does not fit."""
         values = msgspec.structs.asdict(self._read(state))
@@ -108,9 +117,8 @@ class Codec:
         """Give topic and state; TypeError where they could not be read back, since a record stays for ever."""
         try:
             topic, wire = self._writes[type(event)]
-            values = [getattr(event, name) for name in wire.names]
-            state = self._pack([(each.id, each.digest) if type(each) is Label else each for each in values])
-            wire.read(state)
+            state = self._pack(wire.write(event))
+            wire.check(state)
         except (*_UNREADABLE, OverflowError) as error:
             msg = f"{type(event).__name__} cannot be recorded: {error}"
             raise TypeError(msg) from error

@@ -58,8 +58,9 @@ class Place:
     touched: set[InstanceId] = field(default_factory=set)
     #: Where each VM stands in the inventory in force.
     order: dict[InstanceId, int] = field(default_factory=dict)
-    #: The newest sweep's answers, while they hold for every VM that is not touched.
+    #: The newest sweep's answers, while they hold for every VM that is not touched, and when it was asked: by events.
     states: bytes | None = None
+    asked: tuple[int, int] = (0, 0)
     #: The VMs whose row a store has to write again.
     dirty: set[InstanceId] = field(default_factory=set)
     #: The stream's newest record: its version, and when it was recorded.
@@ -203,6 +204,7 @@ class Fleet:
         ]
         place.touched.difference_update(change.instance for change in changes if not change.stale)
         place.states = None if event.odd else event.states
+        place.asked = event.connection, event.number
         place.host = host_fold.evolve(place.host, recorded)
         return changes
 
@@ -210,7 +212,7 @@ class Fleet:
 def _to_look_at(place: Place, event: HostSwept, count: int) -> Sequence[int]:
     """Which parts of a sweep may say something new."""
     old, new = place.states, event.states
-    if old is None or event.odd:
+    if old is None or event.odd or (event.connection, event.number) < place.asked:
         return range(count)
     wanted = {place.order[instance] for instance in place.touched if instance in place.order}
     if old != new:

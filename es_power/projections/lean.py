@@ -94,6 +94,7 @@ class LeanFold:
                     continue
             elif kind == _SWEPT and host.has_nothing_new(raw):
                 host.swept, host.sweeps = record, host.sweeps + 1
+                host.place.asked = raw[3], raw[4]
                 self._unsettled[stream] = host
                 host.newest = record
                 continue
@@ -167,12 +168,13 @@ class _Host:
 
     def has_nothing_new(self, raw: Raw) -> bool:
         """Whether a HostSwept only confirms what is known of every VM."""
-        _, _, inventory, _, _, states, odd, _, _ = raw
+        _, _, inventory, connection, number, states, odd, _, _ = raw
         place = self.place
         return (
             states == place.states
             and not odd
             and inventory == place.host.inventory
+            and (connection, number) >= place.asked
             and place.order.keys().isdisjoint(place.touched)
         )
 

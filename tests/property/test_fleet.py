@@ -117,3 +117,16 @@ def test_an_event_delivered_twice_counts_once(instance: InstanceId, event: tuple
 
     assert once == instance_fold.evolve(once, recorded)
     assert isinstance(facts.observe(instance, 1).event, StateObserved)
+
+
+def test_a_sweep_that_was_asked_before_the_last_one_loses_to_events_that_the_last_one_knew() -> None:
+    facts = Facts()
+    facts.start("a")
+    facts.announce(vm(1), 0, 0)
+    facts.sweep({vm(1): (1, 1)})
+    facts.sweep({vm(1): (1, 1)}, number=0)
+    fleet = Fleet()
+    changes = [fleet.apply(recorded) for recorded in facts.records]
+
+    assert [change.stale for change in changes[-1]] == [True]
+    assert facts.records[-2].position == fleet.get(vm(1), "observer/a/qemu").position
