@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from es_power.cli.options import ASK, ConfigOption, LogOption, OutputOption, Printer, UtcOption, ask, place
+from es_power.cli.options import ASK, ConfigOption, LogOption, OutputOption, Printer, UtcOption, ask, place, take_view
 from es_power.cli.rows import COMMANDS, command_row
 from es_power.log import SqlLog
 from es_power.output import Format
-from es_power.projections.queries import Command, command, commands, look
+from es_power.projections.queries import Command, command, commands
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +30,7 @@ def _list(
     """List all stop commands in the order in which they were requested."""
 
     async def question(opened: SqlLog) -> list[Command]:
-        return await commands(await look(opened))
+        return await commands(await take_view(opened))
 
     found = [each for each in ask(place(log, config), question) if not (only_open and each.row.withdrawn)]
     Printer(output, utc).rows([command_row(each) for each in found], COMMANDS)
@@ -47,6 +47,6 @@ def _show(
     """Show one stop command with what was observed and what the record said."""
 
     async def question(opened: SqlLog) -> Command:
-        return await command(await look(opened), command_id)
+        return await command(await take_view(opened), command_id)
 
     Printer(output, utc).one(command_row(ask(place(log, config), question)), COMMANDS)

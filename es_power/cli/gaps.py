@@ -2,11 +2,11 @@
 
 import typer
 
-from es_power.cli.options import ASK, ConfigOption, LogOption, OutputOption, Printer, UtcOption, ask, place
+from es_power.cli.options import ASK, ConfigOption, LogOption, OutputOption, Printer, UtcOption, ask, place, take_view
 from es_power.cli.rows import GAPS, gap_row
 from es_power.log import SqlLog
 from es_power.output import Format
-from es_power.projections.queries import Gap, gaps as ask_gaps, look
+from es_power.projections.queries import Gap, gaps as ask_gaps
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +24,6 @@ def gaps(
     """Show the blind times of all hosts: when nobody could see their VMs, and why."""
 
     async def question(opened: SqlLog) -> list[Gap]:
-        return await ask_gaps(await look(opened))
+        return await ask_gaps(await take_view(opened))
 
     Printer(output, utc).rows([gap_row(gap) for gap in ask(place(log, config), question)], GAPS)

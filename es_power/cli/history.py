@@ -18,13 +18,14 @@ from es_power.cli.options import (
     find_before,
     find_moment,
     place,
+    take_view,
 )
 from es_power.cli.rows import FOLLOWED, HISTORY, line_row
 from es_power.domain.events import START
 from es_power.log import SqlLog
 from es_power.output import Format
 from es_power.projections.narrative import follow, history as ask_history
-from es_power.projections.queries import find, look
+from es_power.projections.queries import find
 
 _BEFORE_FOLLOWING: Final = 10  # lines, as journalctl and tail show
 
@@ -70,7 +71,7 @@ def history(
     async def question(opened: SqlLog) -> None:
         after = await find_before(opened, since, "--since", zone=printer.zone) if since else START
         last = (await find_moment(opened, until, "--until", zone=printer.zone)).position if until else None
-        view = await look(opened)
+        view = await take_view(opened)
         instance = await find(view, vm)
         found = await ask_history(view, str(instance), after=after, until=last, opened=everything or following)
         if lines is not None:

@@ -16,6 +16,7 @@ from es_power.domain.time import NEVER, Timestamp, moment
 from es_power.ingest.clock import now
 from es_power.log import SqlLog, open_log
 from es_power.output import Column, Format, Row, write
+from es_power.projections.queries import View, look
 from es_power.settings import load
 
 T = TypeVar("T")
@@ -72,6 +73,14 @@ def act(where: str, work: Callable[[SqlLog], Awaitable[T]]) -> T:
             return await work(log)
 
     return trio.run(working)
+
+
+async def take_view(log: SqlLog, *, until: Position | None = None) -> View:
+    """Take a view of the log, and tell of records that could not be read: what they said is missing in the answer."""
+    taken = await look(log, until=until)
+    for _, reason in sorted(taken.fleet.quarantined.items()):
+        note(f"es-power: {reason}; it is left out")
+    return taken
 
 
 # ------------------------------------------------------------------------------------------------- printing

@@ -15,12 +15,13 @@ from es_power.cli.options import (
     ask,
     find_moment,
     place,
+    take_view,
 )
 from es_power.cli.rows import STATUS, status_row
 from es_power.ingest.clock import now
 from es_power.log import SqlLog
 from es_power.output import Format
-from es_power.projections.queries import Status, look, status as ask_status
+from es_power.projections.queries import Status, status as ask_status
 
 
 def register(app: typer.Typer) -> None:
@@ -53,8 +54,8 @@ def status(
 
     async def question(opened: SqlLog) -> list[Status]:
         if as_of is None:
-            return await ask_status(await look(opened), vm, now=now(), everything=everything)
+            return await ask_status(await take_view(opened), vm, now=now(), everything=everything)
         then = await find_moment(opened, as_of, "--as-of", zone=printer.zone)
-        return await ask_status(await look(opened, until=then.position), vm, now=then.at, everything=everything)
+        return await ask_status(await take_view(opened, until=then.position), vm, now=then.at, everything=everything)
 
     printer.rows([status_row(each) for each in ask(place(log, config), question)], STATUS)

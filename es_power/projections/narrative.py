@@ -5,6 +5,7 @@ edge of the time that was asked for is shown whole; opened, only its observation
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import trio
@@ -149,8 +150,9 @@ async def _observations(view: View, instance: InstanceId, run: Entry) -> AsyncIt
     """Read the observations that a run stands for: all of this VM in its stream, from the first to the last."""
     log = view.log
     orders: dict[int, Mapping[InstanceId, int]] = {}
-    read = await log.read_at([run.position])
-    after = read[run.position].version - 1
+    first = (await log.read_at([run.position])).get(run.position)
+    # A damaged record does not tell its version; then the stream is read from its start.
+    after = first.version - 1 if first else 0
     while True:
         try:
             batch = await log.read_stream(run.stream, after=after, limit=BATCH)
@@ -160,7 +162,9 @@ async def _observations(view: View, instance: InstanceId, run: Entry) -> AsyncIt
         for recorded in batch:
             if recorded.position > run.last_position:
                 return
-            event = recorded.event
+            after, event = recorded.version, recorded.event
+            if recorded.position < run.position:
+                continue
             if isinstance(event, StateObserved) and event.instance == instance:
                 yield recorded
             elif isinstance(event, HostSwept):
@@ -169,16 +173,16 @@ async def _observations(view: View, instance: InstanceId, run: Entry) -> AsyncIt
                 index = orders[event.inventory].get(instance)
                 if index is not None and 2 * len(orders[event.inventory]) == len(event.states):
                     yield part(recorded, event, index, instance)
-            after = recorded.version
         if not batch:
             return
 
 
 async def _order(view: View, stream: str, inventory: int) -> Mapping[InstanceId, int]:
-    """Where each VM stands in the inventory of that version."""
-    for recorded in await view.log.read_stream(stream, after=inventory - 1, limit=1):
-        if isinstance(recorded.event, InventoryRecorded):
-            return {instance: index for index, instance in enumerate(recorded.event.instances)}
+    """Where each VM stands in the inventory of that version; nowhere, where that cannot be read."""
+    with suppress(UnknownEventError):
+        for recorded in await view.log.read_stream(stream, after=inventory - 1, limit=1):
+            if isinstance(recorded.event, InventoryRecorded):
+                return {instance: index for index, instance in enumerate(recorded.event.instances)}
     return {}
 
 

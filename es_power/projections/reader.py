@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 import trio
 
-from es_power.domain.events import InventoryRecorded, Position, Recorded
+from es_power.domain.events import START, InventoryRecorded, Position, Recorded
 from es_power.domain.ports import EventReader
 from es_power.errors import UnknownEventError
 from es_power.projections.history import Entry
@@ -57,7 +57,12 @@ async def _list_inventories(log: EventReader, models: ReadModels) -> None:
         # A sweep names its inventory by version, so the one in force is read where it stands.
         inventory = place.host.inventory
         if inventory:
-            records = await log.read_stream(stream, after=inventory - 1, limit=1)
+            try:
+                records = await log.read_stream(stream, after=inventory - 1, limit=1)
+            except UnknownEventError as error:
+                # Its sweeps cannot be read either, until there is another one; all else that is known stands.
+                models.fleet.quarantined[Position(error.position or START)] = str(error)
+                continue
             event = records[0].event
             assert isinstance(event, InventoryRecorded)
             place.order = {instance: index for index, instance in enumerate(event.instances)}
