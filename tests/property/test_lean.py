@@ -51,6 +51,28 @@ def test_bare_fields_fold_to_the_fleet_that_the_facts_give(acts: list[Act], size
     assert_equal(folded(records), folded_lean(records, size))
 
 
+#: What the short cuts are for: one VM on one host, told of and asked about again and again.
+OF_ONE_VM = st.lists(
+    st.one_of(
+        st.builds(lambda e: lambda facts: facts.announce(vm(1), *e), st.sampled_from([(2, 0), (3, 0), (5, 0), (5, 3)])),
+        st.builds(
+            lambda state, lag: lambda facts: facts.observe(vm(1), state, number=max(0, facts.number() - lag)),
+            st.sampled_from([None, 1, 3, 5]),
+            st.integers(0, 1),
+        ),
+        st.just(lambda facts: facts.sweep({vm(1): (1, 1), vm(2): (5, 1)})),
+    ),
+    max_size=12,
+)
+
+
+@given(OF_ONE_VM, st.integers(1, 7))
+def test_one_vm_folds_as_its_facts_do(acts: list[Act], size: int) -> None:
+    records = write(acts).records
+
+    assert_equal(folded(records), folded_lean(records, size))
+
+
 @given(LOGS, LOGS)
 def test_what_comes_after_is_folded_onto_the_one_as_onto_the_other(acts: list[Act], more: list[Act]) -> None:
     records = write([*acts, *more]).records
@@ -84,6 +106,17 @@ def test_an_event_of_another_kind_comes_between_those_that_are_folded_lean() -> 
 
     assert_equal(folded(facts.records), fleet)
     assert fleet.get(vm(1), observer("a", "qemu")).number == 9
+
+
+def test_a_vm_that_is_on_again_unannounced_is_one_that_never_stopped() -> None:
+    facts = Facts()
+    facts.sweep({vm(1): (1, 1)})
+    facts.announce(vm(1), 5, 3)
+    facts.observe(vm(1), 1)
+    fleet = folded_lean(facts.records)
+
+    assert_equal(folded(facts.records), fleet)
+    assert fleet.get(vm(1), observer("a", "qemu")).last_event is None
 
 
 def test_an_event_in_a_stream_that_is_no_observers_shows_no_host() -> None:
