@@ -1,7 +1,7 @@
 """Append at saturation: from `queue_event` on a native thread to durable, through the observer as it is."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -12,6 +12,7 @@ from benchmarks.figures import ROUNDS, Figure, amount, at_least, in_turn, ratios
 from benchmarks.observing import HOW, WatchedLog
 from benchmarks.stock import StockApplication, default_synchronous
 from es_power.domain.events import Event, LifecycleEvent
+from es_power.ingest.hypervisor import Announcement
 from es_power.ingest.observer import Observer
 from es_power.ingest.roster import Roster
 from es_power.log import open_log
@@ -82,26 +83,46 @@ async def _flood(path: Path, count: int) -> float:
             roster=Roster(),
             how=HOW,
         )
-        nursery.start_soon(observer.run, await host.open())
+        connection = _Tapped(host)
+        host.connections.append(connection)
+        nursery.start_soon(observer.run, connection)
         await observer.seeing.wait()
         announced = [
-            LifecycleEvent(
-                observed_at=T0, instance=vms[n % _VMS], connection=2, number=n + 1, event=3 + n // _VMS % 2, detail=0
+            Announcement(
+                LifecycleEvent(
+                    observed_at=T0,
+                    instance=vms[n % _VMS],
+                    connection=2,
+                    number=n + 1,
+                    event=3 + n // _VMS % 2,
+                    detail=0,
+                ),
+                f"vm-{n % _VMS}",
             )
             for n in range(count)
         ]
         begin = perf_counter()
-        await trio.to_thread.run_sync(_announce, host.connections[0], announced)
+        await trio.to_thread.run_sync(_announce, connection.queue_event, announced)
         await all_stored.wait()
         took = perf_counter() - begin
         nursery.cancel_scope.cancel()
     return count / took
 
 
-def _announce(connection: FakeConnection, events: Sequence[LifecycleEvent]) -> None:
-    """Be libvirt's thread: hand each event to the bridge's `queue_event`, as fast as it goes."""
+class _Tapped(FakeConnection):
+    """A connection that gives away what it was told to call for each event: the bridge's `queue_event`."""
+
+    queue_event: Callable[[Announcement], None]
+
+    async def subscribe(self, *, connection: int, announce: Callable[[Announcement], None]) -> None:
+        self.queue_event = announce
+        await super().subscribe(connection=connection, announce=announce)
+
+
+def _announce(queue_event: Callable[[Announcement], None], events: Sequence[Announcement]) -> None:
+    """Be libvirt's thread: queue events as fast as it goes."""
     for event in events:
-        connection.deliver(lambda _connection, _number, event=event: event)  # type: ignore[misc]
+        queue_event(event)
 
 
 def _executemany(ours: Path, path: Path) -> float:
