@@ -134,9 +134,8 @@ class Observer:
             at = self._clock()
             with trio.move_on_after(GOODBYE, shield=True):
                 await connection.aclose()
-                if self._bridge is not None:
-                    # Delivered before the end: where it does not come into the log any more, no good end is recorded.
-                    await self._bridge.emit_queued_events()
+                # Where these do not come into the log any more, no good end is recorded.
+                await self._store_announcements()
                 await self._stream.append([ServiceStopped(observed_at=at)])
 
     # ------------------------------------------------------------------------------------------- start and end
@@ -243,6 +242,14 @@ class Observer:
             self._lost = (self._lost or 0) + sum(each.lost for each in overflows)
             self.sweep_soon()
 
+    async def _store_announcements(self) -> None:
+        """Append what was delivered so far, before what was learnt later.
+
+        Then nothing is missing that came before the stream's last fact, and a crash loses only what came after it.
+        """
+        if self._bridge is not None:
+            await self._bridge.emit_queued_events()
+
     async def _ask_forever(self, connection: Connection) -> None:
         """Ask for the VMs that somebody wants looked at; in a storm, for all by one sweep."""
         while True:
@@ -257,6 +264,7 @@ class Observer:
                 for instance, trigger in wanted.items()
                 if (answer := await self._look(connection, instance, trigger)) is not None
             ]
+            await self._store_announcements()
             await self._stream.append(answers)
             self._roster.forget(answer.instance for answer in answers if answer.state is None)
 
@@ -306,6 +314,7 @@ class Observer:
             if answer is not None:
                 gone.append(answer)
         swept = _Swept(asked_at=asked_at, answered_at=self._clock(), number=number, listed=listed, dark=dark)
+        await self._store_announcements()
         names = self._roster.new_names((info.instance, info.name) for info in listed)
         named, labels = naming(names, swept.answered_at)
         before = self._roster.inventory, self._roster.inventory_version

@@ -545,3 +545,23 @@ async def test_a_batch_that_was_stored_is_not_stored_again_when_the_service_ends
     numbers = [event.number for event in await facts(log, LifecycleEvent)]
     assert numbers == list(range(1, 11))
     assert len(await facts(log, GapOpened)) == 1
+
+
+async def test_what_was_announced_before_an_answer_stands_before_it(autojump_clock: trio.testing.MockClock) -> None:
+    log, host = MemoryLog(), FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+    answer = FakeConnection.list_states
+
+    async def change_meanwhile(self: FakeConnection) -> Sequence[Info]:
+        found = await answer(self)
+        host.suspend(web)
+        return found
+
+    async with observed(log, host) as observer:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FakeConnection, "list_states", change_meanwhile)
+            observer.sweep_soon()
+            await settle()
+
+    kinds = [type(event) for event in await facts(log) if isinstance(event, (LifecycleEvent, HostSwept))]
+    assert kinds == [HostSwept, LifecycleEvent, HostSwept]
