@@ -7,7 +7,7 @@ from es_power.domain.events import Event, InstanceId, InstanceNamed, InventoryRe
 from es_power.domain.ports import LabelText
 from es_power.domain.time import Timestamp
 from es_power.ingest.hypervisor import Info
-from es_power.log.labels import make_label
+from es_power.log.labels import make_label, shown
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,7 +30,10 @@ class Roster:
         """The names that are new, out of those that were seen; they are known once the log has them."""
         # The last events of a VM that is gone bear no name.
         latest = {instance: name for instance, name in seen if name}
-        return {instance: name for instance, name in latest.items() if self.names.get(instance) != name}
+        # After a restart no more is known of a very long name than what the log keeps of it.
+        return {
+            instance: name for instance, name in latest.items() if self.names.get(instance) not in {name, shown(name)}
+        }
 
     def forget(self, gone: Iterable[InstanceId]) -> None:
         """Expect these VMs no more; the log has it that they are gone."""

@@ -17,20 +17,23 @@ def make_label(text: str) -> tuple[Label, LabelText]:
     """Give the label for a record and the row that explains it.
 
     The digest is SHA-256 over the salt and all of the text, so two texts that begin alike stay apart, and without the
-    row nobody can guess the text from the record. What no database stores (NUL, half a surrogate pair) is kept as
-    U+FFFD in the row.
+    row nobody can guess the text from the record.
     """
     salt = secrets.token_bytes(_SALT_BYTES)
     number = secrets.randbits(63)
+    digest = label_digest(salt, text)
+    return Label(id=number, digest=digest), LabelText(id=number, salt=salt, text=shown(text))
+
+
+def shown(text: str) -> str:
+    """What is kept of a text: its beginning, with U+FFFD for what no database stores (NUL, half a surrogate pair)."""
     storable = (
         text[:SHOWN]
         .encode("utf-16", "surrogatepass")
         .decode("utf-16", "replace")
         .replace("\0", "\N{REPLACEMENT CHARACTER}")
     )
-    shown = storable if len(text) <= SHOWN else f"{storable}\N{HORIZONTAL ELLIPSIS}"
-    digest = label_digest(salt, text)
-    return Label(id=number, digest=digest), LabelText(id=number, salt=salt, text=shown)
+    return storable if len(text) <= SHOWN else f"{storable}\N{HORIZONTAL ELLIPSIS}"
 
 
 def label_digest(salt: bytes, text: str) -> bytes:

@@ -29,6 +29,7 @@ from es_power.domain.streams import observed_host
 from es_power.domain.time import Timestamp
 from es_power.errors import AmbiguousNameError, CommandNotFoundError, InstanceNotFoundError
 from es_power.log import SqlLog
+from es_power.log.labels import shown
 from es_power.projections.fleet import Fleet
 from es_power.projections.power_state import PowerRow, power_rows, rows_of
 from es_power.projections.reader import read_models
@@ -106,24 +107,25 @@ async def find(view: View, text: str) -> InstanceId:
     instance = _as_uuid(text)
     if instance in view.fleet.seen_on:
         return instance
+    kept = shown(text)  # of a very long name the log keeps no more
     name_of = await texts(view.log, (known.name for _, _, known in view.fleet))
     bearers = [
         _Bearer(instance, observed_host(stream) or stream, name_of(known.name) or "", present=not known.gone)
         for instance, stream, known in view.fleet
     ]
     fits: Sequence[Callable[[_Bearer], bool]] = (
-        lambda bearer: bearer.name == text,
-        lambda bearer: f"{bearer.host}/{bearer.name}" == text,
+        lambda bearer: bearer.name in {text, kept},
+        lambda bearer: text.startswith(f"{bearer.host}/") and shown(text[len(bearer.host) + 1 :]) == bearer.name,
         lambda bearer: bearer.name.startswith(text) or str(bearer.instance).startswith(text.lower()),
     )
     for fit in fits if text else ():
         fitting = [bearer for bearer in bearers if fit(bearer)]
         for some in ([bearer for bearer in fitting if bearer.present], fitting):
             if found := {bearer.instance for bearer in some}:
-                return _only(text, found, some)
-    close = get_close_matches(text, {bearer.name for bearer in bearers}, n=1)
+                return _only(kept, found, some)
+    close = get_close_matches(kept, {bearer.name for bearer in bearers}, n=1)
     hint = f"did you mean {close[0]!r}?" if close else "`es-power status --all` lists those that are"
-    raise InstanceNotFoundError(f"no VM {text!r} is known to the log at position {view.position}; {hint}")
+    raise InstanceNotFoundError(f"no VM {kept!r} is known to the log at position {view.position}; {hint}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,18 @@ async def test_a_name_that_two_present_vms_bear_is_refused_with_both_uuids(tmp_p
     assert refused.value.exit_code == 2
 
 
+@pytest.mark.parametrize("text", ["x" * 100_000, "a/" + "x" * 100_000])
+async def test_a_vm_is_found_by_a_name_that_is_longer_than_what_is_kept_of_it(tmp_path: Path, text: str) -> None:
+    story = one_host()
+    story.name(DB, "x" * 100_000)
+    async with looking(story, tmp_path) as view:
+        assert await find(view, text) == DB
+        with pytest.raises(InstanceNotFoundError) as raised:
+            await find(view, "y" * 100_000)
+
+    assert len(str(raised.value)) < 1_000
+
+
 @pytest.mark.parametrize(("text", "hint"), [("wbe-1", "'web-1'"), ("", "status --all"), (str(vm(9)), "status --all")])
 async def test_what_is_not_known_is_not_found_and_a_near_name_is_suggested(
     tmp_path: Path, text: str, hint: str
