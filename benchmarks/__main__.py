@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME ...] [--quick] [--write]``: measure, print one table, and write docs/benchmarks.md."""
+"""``python -m benchmarks [NAME ...] [--quick] [--write] [--strict]``: measure, print one table, and write docs/benchmarks.md."""
 
 import argparse
 import sys
@@ -13,11 +13,12 @@ NAMES = ("append", "latency", "replay", "rebuild", "storage", "sweep", "memory")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for; 4 where a target was missed."""
+    """Run what was asked for; with --strict, 4 where a target was missed: a busy machine misses some."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(NAMES)}; all unless told")
     parser.add_argument("--quick", action="store_true", help="the tiniest sizes, to see that everything runs")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE}")
+    parser.add_argument("--strict", action="store_true", help="end with 4 where a target was missed")
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"there is no benchmark called {', '.join(sorted(unknown))}")
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(figures))
     if options.write:
         PAGE.write_text(written(PAGE.read_text(), figures))
-    return 0 if options.quick or all(figure.met for figure in figures) else 4
+    return 4 if options.strict and not all(figure.met for figure in figures) else 0
 
 
 if __name__ == "__main__":
