@@ -71,6 +71,8 @@ class Database:
         # In memory there is one connection for everybody, and closing it under a running statement kills the process.
         self._writing = threading.RLock() if self.is_sqlite else nullcontext()
         self._reading: AbstractContextManager[object] = self._writing if self.in_memory else nullcontext()
+        #: Which file is written (device and inode), from the first connection on.
+        self._file: tuple[int, int] | None = None
         #: Time and size of a file that is read as it stands, since it cannot be opened as a log in use.
         self._frozen: tuple[int, int] | None = None
         self.engine = self._sqlite() if self.is_sqlite else self._postgres()
@@ -98,6 +100,7 @@ class Database:
             connection.execution_options(begin="BEGIN IMMEDIATE").begin(),
         ):
             yield connection
+            self._require_in_place()
 
     def compile(self, statement: sa.ClauseElement, *parameters: str) -> str:
         """Give the SQL of a statement whose parameters come as a tuple in this order, for `exec_driver_sql`."""
@@ -129,10 +132,23 @@ class Database:
         if self.mode == "read":
             return self._connect_readonly(self.place.path)
         connection = _open(f"{self.place.path.as_uri()}?mode=rw")
+        self._file = self._file or _identity(self.place.path)
         _require_durable("journal_mode", connection.execute("PRAGMA journal_mode=WAL").fetchone()[0], "wal")
         connection.execute("PRAGMA synchronous=FULL")
         _require_durable("synchronous", connection.execute("PRAGMA synchronous").fetchone()[0], _FULL)
         return connection
+
+    def _require_in_place(self) -> None:
+        """Refuse a commit where the file was deleted or replaced: SQLite would write on, to a file without a name.
+
+        The same holds for its write-ahead log, where a commit is until SQLite moves it into the file.
+        """
+        path = self.place.path
+        if path and (_identity(path) != self._file or not _wal(path).exists()):
+            raise LogNotFoundError(
+                f"{path} was deleted or replaced while it was in use, so nothing can be stored in it: stop all that "
+                "use it, put it back, and start again"
+            )
 
     def _connect_readonly(self, path: Path) -> sqlite3.Connection:
         """Open a log that may be in use.
@@ -185,6 +201,14 @@ def _open(uri: str) -> sqlite3.Connection:
 
 def _wal(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -16,7 +16,8 @@ from es_power.log.codec import Codec
 from es_power.log.database import Database, Place, parse_place
 from es_power.log.queries import Queries
 from es_power.log.refusals import translate_errors
-from es_power.log.upgrade import check_schema
+from es_power.log.schema import HEAD
+from es_power.log.upgrade import check_schema, ensure_schema
 from tests.unit.log.facts import append_of, clock, lifecycle, new_database
 
 
@@ -254,3 +255,26 @@ def test_no_room_for_the_file_of_shared_memory_is_a_full_disk_too():
 
 def test_a_postgres_place_is_named_without_its_password_and_our_driver():
     assert str(parse_place("postgresql://me:secret@host/db")) == "postgresql://me:***@host/db"
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+def test_a_log_that_was_deleted_in_use_takes_nothing_any_more(tmp_path: Path, suffix: str) -> None:
+    database = Database(tmp_path / "log.db")
+    ensure_schema(database)
+    (tmp_path / f"log.db{suffix}").unlink()
+
+    with pytest.raises(LogNotFoundError, match="deleted or replaced"), database.write() as connection:
+        connection.execute(sa.update(HEAD).values(position=1))
+    database.close()
+
+
+def test_a_log_that_was_replaced_in_use_takes_nothing_any_more(tmp_path: Path) -> None:
+    database, other = Database(tmp_path / "log.db"), Database(tmp_path / "other.db")
+    for each in (database, other):
+        ensure_schema(each)
+    other.close()
+    (tmp_path / "other.db").replace(tmp_path / "log.db")
+
+    with pytest.raises(LogNotFoundError, match="deleted or replaced"), database.write() as connection:
+        connection.execute(sa.update(HEAD).values(position=1))
+    database.close()
