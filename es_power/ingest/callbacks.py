@@ -57,7 +57,7 @@ class EventCallbacks:
         clock: Clock,
         call_soon: Callable[[Callable[[], None]], None],
     ) -> None:
-        """`call_soon` has libvirt's loop call a function in its next round."""
+        """`call_soon` has libvirt's loop call a function after this round."""
         self._connection = connection
         self._announce = announce
         self._clock = clock

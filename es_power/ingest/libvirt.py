@@ -11,6 +11,7 @@ Rules of this file:
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache, lru_cache, partial
@@ -52,22 +53,38 @@ _InstanceOf = Callable[[bytes], InstanceId]
 _PATIENCE: Final = 2.0
 """Seconds that closing may take; it is one round trip where anybody answers."""
 
-_AT_ONCE, _NEVER = 0, -1
-"""Times of libvirt's timers, otherwise milliseconds."""
+_AT_ONCE: Final = 0
+"""Milliseconds of a timer of libvirt's."""
 
 
 # ------------------------------------------------------------------------------------------------ the event loop
 
 
-@cache
-def _prepare() -> threading.Lock:
-    """Give libvirt its event loop, and keep it from printing errors: once in a process, before the first open.
+class _Loop:
+    """libvirt's event loop, which all connections of a process share; one native thread runs it, round by round."""
 
-    The lock that it returns is held by whoever runs the loop.
-    """
-    libvirt.registerErrorHandler(_print_nothing, None)
-    libvirt.virEventRegisterDefaultImpl()
-    return threading.Lock()
+    def __init__(self) -> None:
+        libvirt.registerErrorHandler(_print_nothing, None)
+        libvirt.virEventRegisterDefaultImpl()
+        #: Held by whoever runs it.
+        self.running = threading.Lock()
+        self._soon: deque[Callable[[], None]] = deque()
+
+    def run_round(self) -> None:
+        """Wait until something happens, have its callbacks called, and then what they put off."""
+        libvirt.virEventRunDefaultImpl()
+        while self._soon:
+            self._soon.popleft()()
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Have a function called after this round; for callbacks, on the loop's own thread."""
+        self._soon.append(function)
+
+
+@cache
+def _the_loop() -> _Loop:
+    """Give libvirt its event loop, and keep it from printing errors: once in a process, before the first open."""
+    return _Loop()
 
 
 def _print_nothing(_context: object, _error: object) -> None:
@@ -81,14 +98,14 @@ async def event_loop() -> AsyncIterator[None]:
     All connections of a process share it, so the composition root runs it, around them all. At the end the thread is
     given back. RuntimeError where another task already runs it.
     """
-    running = _prepare()
-    if not running.acquire(blocking=False):
+    loop = _the_loop()
+    if not loop.running.acquire(blocking=False):
         raise RuntimeError("libvirt's event loop runs already in this process; open the connections inside that one")
     stopping = threading.Event()
 
     def serve() -> None:
         while not stopping.is_set():
-            libvirt.virEventRunDefaultImpl()
+            loop.run_round()
 
     try:
         async with trio.open_nursery() as nursery:
@@ -102,7 +119,7 @@ async def event_loop() -> AsyncIterator[None]:
                 # It waits in poll() without an end: a timer that is due at once makes it look again.
                 libvirt.virEventAddTimeout(_AT_ONCE, _forget_timer, None)
     finally:
-        running.release()
+        loop.running.release()
 
 
 def _forget_timer(timer: int, _: object) -> None:
@@ -144,7 +161,7 @@ class LibvirtHypervisor:
         )
 
     def _open(self, when_lost: Callable[[object, int, object], None]) -> tuple["_Handle", str]:
-        _prepare()
+        _the_loop()
         try:
             raw = libvirt.openReadOnly(self.uri)
         except libvirt.libvirtError as error:
@@ -201,7 +218,7 @@ class LibvirtConnection:
     async def subscribe(self, *, connection: int, announce: Callable[[Announcement], None]) -> None:
         """Have every event that bears on power announced; kinds that the driver does not know are left out."""
         self._callbacks = callbacks = EventCallbacks(
-            connection=connection, announce=announce, clock=self._clock, call_soon=self._handle.call_soon
+            connection=connection, announce=announce, clock=self._clock, call_soon=_the_loop().call_soon
         )
         await self._ask("register for its events", _register, self._handle, callbacks)
 
@@ -272,8 +289,6 @@ class _Handle:
         self._lock = threading.Lock()
         #: What to take back before it is closed, for each registered callback holds a reference to the connection.
         self.callback_ids: list[int] = []
-        self._next_round = _NextRound()
-        self.call_soon = self._next_round.call
 
     @contextmanager
     def used(self, asked: str) -> Iterator[Any]:
@@ -297,7 +312,6 @@ class _Handle:
             self._users -= 1
             if self._users:
                 return
-        self._next_round.remove()
         for callback_id in self.callback_ids:
             with suppress(libvirt.libvirtError):  # a lost connection cannot be told
                 self._raw.domainEventDeregisterAny(callback_id)
@@ -305,28 +319,6 @@ class _Handle:
             self._raw.unregisterCloseCallback()
         with suppress(libvirt.libvirtError):
             self._raw.close()
-
-
-class _NextRound:
-    """A timer of libvirt's loop that calls a function once when it is asked to; asked by the loop's own thread."""
-
-    def __init__(self) -> None:
-        self._function: Callable[[], None] | None = None
-        self._timer: int = libvirt.virEventAddTimeout(_NEVER, self._fire, None)
-
-    def call(self, function: Callable[[], None]) -> None:
-        """Have `function` called in the loop's next round."""
-        self._function = function
-        libvirt.virEventUpdateTimeout(self._timer, _AT_ONCE)
-
-    def _fire(self, _timer: int, _: object) -> None:
-        libvirt.virEventUpdateTimeout(self._timer, _NEVER)
-        if self._function is not None:
-            self._function()
-
-    def remove(self) -> None:
-        """Give the timer back."""
-        libvirt.virEventRemoveTimeout(self._timer)
 
 
 # ------------------------------------------------------------------------------------- what runs in worker threads
