@@ -1,12 +1,14 @@
 """`es-power demo`: the service on libvirt's test driver, with a summary and questions to paste at the end."""
 
+import errno
+import os
 import shlex
 import shutil
 import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import structlog
 import trio
@@ -60,8 +62,16 @@ def demo(
     trio.run(_demo, settings, duration, vms)
 
 
+class _Console(Console):
+    """Rich's console, which leaves it to the program to end where nobody reads on."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Say so, instead of ending the interpreter from within."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 async def _demo(settings: Settings, duration: float, vms: int) -> None:
-    console = Console()
+    console = _Console()
     live = console.is_terminal
     telemetry.configure_logging()
     # What the service says of itself is in the facts that are told anyway.

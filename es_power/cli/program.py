@@ -61,6 +61,7 @@ app = _app()
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name may hold what the terminal's encoding has not.
@@ -71,6 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BaseException as error:  # noqa: BLE001 (what is not for us is raised again)
         return _end(error)
     return code if isinstance(code, int) else 0
+
+
+def _open_streams() -> None:
+    """Open the standard streams that were closed by whoever started this (`>&-`), on nothing.
+
+    Else the next file that is opened takes such a number, and is written to by every library that prints.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _end(error: BaseException) -> int:

@@ -12,7 +12,7 @@ from unittest import mock
 
 import structlog
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock
 
 from es_power.domain.events import (
     GapReason,
@@ -373,7 +373,7 @@ class World:
         await self.start(self.policy)
         await trio.sleep(200)  # longer than any backoff
         await self.sweep()
-        await wait_all_tasks_blocked()
+        await trio.sleep(5)  # longer than any gathering
         assert self.failures == []
         assert self.service is not None, "the service did not start"
         for blind in itertools.chain(*self.blind.values()):
