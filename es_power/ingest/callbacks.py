@@ -1,9 +1,10 @@
-"""What libvirt's thread runs for each event: copy numbers and the time, number the event, no more.
+"""What libvirt's thread runs for each event: take the numbers and the time, number the event, no more.
 
 No question goes to libvirt from here (the answer would come over the thread that waits for it), nothing is logged,
-nothing waits. Not even trio is woken: that writes to a socket, which lets go of the interpreter, and the thread that it
-woke takes it; the 99th percentile of a callback that did so was 300 to 800 us. So a callback puts what it copied aside,
-and libvirt's loop calls `hand_over` when the callbacks are done, on the same thread: 5 to 20 us, and no lock is needed.
+nothing waits. Not even trio is woken, since that writes to a socket, nor is the VM's name read, since libvirt's client
+does so in C: both let go of the interpreter, and another thread may keep it for milliseconds; the 99th percentile of a
+callback that did so was 100 to 800 us. So a callback puts what it was given aside, and libvirt's loop calls `hand_over`
+when the callbacks are done, on the same thread: no lock is needed, and no libvirt object leaves it.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,11 +38,10 @@ class LocalDomain(Protocol):
         """Its UUID."""
 
 
-class _Copied(NamedTuple):
+class _Delivered(NamedTuple):
     kind: type[HypervisorEvent]
     observed_at: Timestamp
-    instance: bytes
-    name: str
+    vm: LocalDomain
     number: int
     details: dict[str, int | str]
 
@@ -62,7 +62,7 @@ class EventCallbacks:
         self._announce = announce
         self._clock = clock
         self._call_soon = call_soon
-        self._copied: list[_Copied] = []
+        self._aside: list[_Delivered] = []
         #: The number of the latest event; any thread may read it.
         self.highest_number = 0
 
@@ -82,26 +82,26 @@ class EventCallbacks:
 
     def hand_over(self) -> None:
         """Announce what the callbacks put aside, in their order."""
-        copied, self._copied = self._copied, []
-        for kind, observed_at, instance, name, number, details in copied:
+        aside, self._aside = self._aside, []
+        for kind, observed_at, vm, number, details in aside:
             event: Any = kind  # each kind has the fields that its callback names
             self._announce(
                 Announcement(
                     event(
                         observed_at=observed_at,
-                        instance=InstanceId(UUID(bytes=instance)),
+                        instance=InstanceId(UUID(bytes=vm.UUID())),
                         connection=self._connection,
                         number=number,
                         **details,
                     ),
-                    name,
+                    vm.name(),
                 )
             )
 
     def _put_aside(self, kind: type[HypervisorEvent], vm: LocalDomain, **details: int | str) -> None:
         self.highest_number += 1
-        self._copied.append(_Copied(kind, self._clock(), vm.UUID(), vm.name(), self.highest_number, details))
-        if len(self._copied) == 1:
+        self._aside.append(_Delivered(kind, self._clock(), vm, self.highest_number, details))
+        if len(self._aside) == 1:
             self._call_soon(self.hand_over)
 
     def _lifecycle(self, _: object, vm: LocalDomain, event: int, detail: int, __: object) -> None:
