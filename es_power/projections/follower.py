@@ -18,6 +18,9 @@ from es_power.projections.store import Store
 ASK_AGAIN: Final = 1.0
 """Seconds after which a log that did not answer is asked again."""
 
+GATHER: Final = 0.05
+"""Seconds in which what the log gains is gathered, so that a storm does not fold, and commit, each record by itself."""
+
 Listener = Callable[[Sequence[Recorded], Step], Awaitable[None]]
 
 
@@ -88,6 +91,7 @@ class Follower:
                 self._tell_of_what_was_set_aside()
                 self._wake()
                 await self._log.wait_beyond(self.models.fleet.position)
+                await trio.sleep(GATHER)
             except LogUnavailableError as error:
                 structlog.get_logger().error("the log cannot be read now", error=str(error))
                 await trio.sleep(ASK_AGAIN)
