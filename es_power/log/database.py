@@ -3,6 +3,7 @@
 Acknowledged means on disk: every connection that may write sets its durability and asserts that it took.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -64,6 +65,10 @@ class Database:
 
     def __init__(self, place: str | Path, *, mode: Mode = "write") -> None:
         self.place = parse_place(place)
+        if self.place.path and os.path.isdir(self.place.path):  # noqa: PTH112 (Path's own raises where it may not look)
+            raise LogNotFoundError(
+                f"{self.place} is a directory; name a file in it, such as {self.place.path / 'log.db'}"
+            )
         self.mode = mode
         self.in_memory = self.place.path is None and self.place.url is None
         self.is_sqlite = self.place.url is None

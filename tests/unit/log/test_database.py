@@ -5,6 +5,7 @@ import sqlite3
 import tempfile
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import sqlalchemy as sa
@@ -278,3 +279,9 @@ def test_a_log_that_was_replaced_in_use_takes_nothing_any_more(tmp_path: Path) -
     with pytest.raises(LogNotFoundError, match="deleted or replaced"), database.write() as connection:
         connection.execute(sa.update(HEAD).values(position=1))
     database.close()
+
+
+@pytest.mark.parametrize("mode", ["read", "write"])
+def test_a_directory_is_no_log(tmp_path: Path, mode: Literal["read", "write"]) -> None:
+    with pytest.raises(LogNotFoundError, match=r"is a directory; name a file in it, such as .*/log.db"):
+        Database(tmp_path, mode=mode)

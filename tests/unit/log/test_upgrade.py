@@ -134,8 +134,11 @@ def test_a_log_that_cannot_be_created_says_why(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LogUnavailableError, match="cannot be created: File exists"):
         upgrade(tmp_path / "file" / "log.db")
+    (tmp_path / "link.db").symlink_to(tmp_path / "nowhere" / "log.db")
+    with pytest.raises(LogUnavailableError, match="cannot be created: No such file"):
+        upgrade(tmp_path / "link.db")
     (tmp_path / "log.db").mkdir()
-    with pytest.raises(LogUnavailableError):
+    with pytest.raises(LogNotFoundError, match="is a directory"):
         upgrade(tmp_path / "log.db")
 
 
