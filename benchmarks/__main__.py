@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME ...] [--quick] [--write] [--strict]``: measure, print a table, write docs/benchmarks.md."""
+"""``python -m benchmarks [NAME ...] [--quick] [--write] [--strict]``: measure, print, write docs/benchmarks.md."""
 
 import argparse
 import sys

@@ -63,7 +63,7 @@ def measure(*, quick: bool = False) -> list[Figure]:
             target=at_most(50, "µs"),
             seen=[slowest],
             unit="µs",
-            detail=f"median {amount(median(callbacks))} µs of {len(callbacks):,}; the hand-over that follows on the same "
+            detail=f"median {amount(median(callbacks))} µs of {len(callbacks):,}; the hand-over after it, on the same "
             f"thread: median {amount(median(handovers))} µs, 99th percentile {amount(percentile(handovers, 0.99))} µs",
         ),
     ]

@@ -74,8 +74,7 @@ async def _rebuild(path: Path) -> float:
 async def _rebuild_power_state(path: Path) -> float:
     async with open_log(path, mode="write") as log:
         begin = perf_counter()
-        models = ReadModels()
-        models.fleet = await fold_fleet(log)
+        models = ReadModels(await fold_fleet(log))
         await trio.to_thread.run_sync(lambda: Store(log.database).rebuild(models, ()))
         return perf_counter() - begin
 

@@ -75,9 +75,9 @@ def act(where: str, work: Callable[[SqlLog], Awaitable[T]]) -> T:
     return trio.run(working)
 
 
-async def take_view(log: SqlLog, *, until: Position | None = None) -> View:
+async def take_view(log: SqlLog, *, until: Position | None = None, table_only: bool = False) -> View:
     """Take a view of the log, and tell of records that could not be read: what they said is missing in the answer."""
-    taken = await look(log, until=until)
+    taken = await look(log, until=until, table_only=table_only)
     for _, reason in sorted(taken.fleet.quarantined.items()):
         note(f"es-power: {reason}; it is left out")
     return taken

@@ -56,6 +56,7 @@ def status(
         if as_of is None:
             return await ask_status(await take_view(opened), vm, now=now(), everything=everything)
         then = await find_moment(opened, as_of, "--as-of", zone=printer.zone)
-        return await ask_status(await take_view(opened, until=then.position), vm, now=then.at, everything=everything)
+        view = await take_view(opened, until=then.position, table_only=True)
+        return await ask_status(view, vm, now=then.at, everything=everything)
 
     printer.rows([status_row(each) for each in ask(place(log, config), question)], STATUS)

@@ -191,16 +191,18 @@ class Fleet:
         return Change(recorded, instance, recorded.stream, before, after, stale)
 
     def _sweep(self, place: Place, event: HostSwept, recorded: Recorded) -> Sequence[Change]:
-        instances = tuple(place.order)
-        if event.inventory != place.host.inventory or 2 * len(instances) != len(event.states):
+        count = len(place.order)
+        if event.inventory != place.host.inventory or 2 * count != len(event.states):
             place.states = None
             self.set_aside(recorded.position, f"its inventory, version {event.inventory}, is not the one in force")
             return ()
+        wanted = _to_look_at(place, event, count)
+        instances = tuple(place.order) if wanted else ()
         changes = [
             self._evolve(
                 place, instances[index], replace(recorded, event=event.answer(index, instances[index]), index=index)
             )
-            for index in _to_look_at(place, event, len(instances))
+            for index in wanted
         ]
         place.touched.difference_update(change.instance for change in changes if not change.stale)
         place.states = None if event.odd else event.states

@@ -129,12 +129,13 @@ class LeanFold:
             self.settle()
         try:
             event = self._codec.build(kind, raw, position=position)
+            self.fleet.apply(
+                Recorded(position=position, stream=stream, version=version, recorded_at=recorded_at, event=event)
+            )
         except UnknownEventError as error:
             self.fleet.set_aside(position, str(error))
-            return
-        self.fleet.apply(
-            Recorded(position=position, stream=stream, version=version, recorded_at=recorded_at, event=event)
-        )
+        except Exception as error:  # noqa: BLE001 (as in `ReadModels`: the others are folded)
+            self.fleet.set_aside(position, f"{type(error).__name__}: {error}")
 
     def _is_alone(self, stream: str) -> bool:
         """Whether no other host has shown any of a host's VMs, so that its sweep bears on no other host."""

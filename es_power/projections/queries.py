@@ -7,6 +7,7 @@ Rules of this file:
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Final
@@ -27,10 +28,12 @@ from es_power.domain.events import (
 )
 from es_power.domain.streams import observed_host
 from es_power.domain.time import Timestamp
-from es_power.errors import AmbiguousNameError, CommandNotFoundError, InstanceNotFoundError
+from es_power.errors import AmbiguousNameError, CommandNotFoundError, InstanceNotFoundError, SealBrokenError
 from es_power.log import SqlLog
+from es_power.log.chain import Chain
 from es_power.log.labels import shown
 from es_power.projections.fleet import Fleet
+from es_power.projections.lean import fold_fleet
 from es_power.projections.power_state import PowerRow, power_rows, rows_of
 from es_power.projections.reader import read_models
 from es_power.projections.readmodels import ReadModels, Step
@@ -81,10 +84,22 @@ class View:
 
 
 async def look(
-    log: SqlLog, *, until: Position | None = None, progress: Callable[[Position], None] = lambda _: None
+    log: SqlLog,
+    *,
+    until: Position | None = None,
+    table_only: bool = False,
+    progress: Callable[[Position], None] = lambda _: None,
 ) -> View:
-    """Take a view of a log as it is now, or as it was at a position."""
+    """Take a view of a log as it is now, or as it was at a position.
+
+    With `table_only` it is good for `status` and `find` alone, and sooner there where the tables are beyond `until`.
+    The fold behind that believes what it reads, so a log whose hashes are not right is not folded by it.
+    """
     store = Store(log.database)
+    if table_only and until is not None and until < await trio.to_thread.run_sync(store.checkpoint):
+        with suppress(SealBrokenError):
+            fleet = await fold_fleet(log, until=until, chain=Chain(), progress=progress)
+            return View(log=log, store=store, models=ReadModels(fleet), rest=Step(since=until))
     models, rest = await read_models(log, store, until=until, progress=progress)
     return View(log=log, store=store, models=models, rest=rest)
 

@@ -45,8 +45,9 @@ class Step:
 class ReadModels:
     """The fleet, its history, its stop commands as recorded, and those that its facts call for."""
 
-    def __init__(self, *, whatif: Policy | None = None, resume: bool = False) -> None:
-        self.fleet = Fleet()
+    def __init__(self, fleet: Fleet | None = None, *, whatif: Policy | None = None, resume: bool = False) -> None:
+        """Empty, or with a fleet that was folded by itself, which has no history."""
+        self.fleet = fleet or Fleet()
         self.history = History(self.fleet)
         self.commands = CommandTable()
         self.derivation = StopCommands(self.fleet, whatif=whatif, resume=resume)

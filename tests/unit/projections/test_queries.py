@@ -12,7 +12,7 @@ from es_power.domain.states import VmState
 from es_power.domain.time import SECOND, Timestamp
 from es_power.errors import AmbiguousNameError, CommandNotFoundError, InstanceNotFoundError
 from es_power.log import open_log
-from es_power.log.schema import LABELS
+from es_power.log.schema import LABELS, RECORDS
 from es_power.projections.queries import FORGOTTEN, View, command, commands, find, gaps, look, status
 from es_power.testing.facts import T0, vm
 from tests.unit.story import DB, OFF, OLD, RUNNING, WEB, Story, one_host
@@ -143,6 +143,31 @@ async def test_as_of_a_position_the_log_answers_what_it_knew_there(tmp_path: Pat
         [web] = await status(view, "web-1", now=NOW)
 
     assert (view.position, web.row.power_state, web.row.policy) == (8, "RUNNING", "follow")
+
+
+async def test_as_of_every_position_the_table_alone_says_what_the_whole_view_says(tmp_path: Path) -> None:
+    story = one_host()
+    await story.write(tmp_path / "log.db")
+    async with open_log(tmp_path / "log.db") as log:
+        for position in range(len(story.records) + 1):
+            whole = await look(log, until=Position(position))
+            alone = await look(log, until=Position(position), table_only=True)
+
+            assert await status(whole, now=NOW, everything=True) == await status(alone, now=NOW, everything=True)
+            assert whole.position == alone.position
+
+
+async def test_as_of_a_position_of_a_log_that_was_changed_what_can_be_read_is_said(tmp_path: Path) -> None:
+    story = one_host()
+    await story.write(tmp_path / "log.db")
+    async with open_log(tmp_path / "log.db", mode="write") as log:
+        with log.database.write() as connection:
+            connection.execute(sa.update(RECORDS).where(RECORDS.c.position == 3).values(state=b"nothing"))
+        view = await look(log, until=Position(8), table_only=True)
+        rows = await status(view, now=NOW)
+
+    assert list(view.fleet.quarantined) == [3]
+    assert len(rows) == 3
 
 
 async def test_a_time_is_the_last_position_recorded_not_after_it(tmp_path: Path) -> None:
