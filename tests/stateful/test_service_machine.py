@@ -5,7 +5,7 @@ from dataclasses import replace
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from es_power.domain.events import GapReason, Recorded
 from es_power.domain.instance import Instance, evolve
@@ -67,11 +67,16 @@ BEGINNING: list[Step] = [
     ("declare", (2, VmState.STOPPED, None), {}),
     ("wait", (1.0,), {}),
 ]
-STEPS = st.one_of(LIFE, LIFE, LIFE, PEOPLE, TIME, TIME, SERVICE, DAEMON, LOG)
+DISAGREE = step("disagree", NUMBER, st.sampled_from([VmState.ACTIVE, VmState.STOPPED]))
+STEPS = st.one_of(LIFE, LIFE, LIFE, DISAGREE, PEOPLE, TIME, TIME, SERVICE, DAEMON, LOG)
 PROGRAMS = st.lists(STEPS, min_size=10, max_size=40).map(lambda drawn: [*BEGINNING, *drawn])
 
 
 @given(PROGRAMS)
+@example([*BEGINNING, ("disagree", (1, VmState.ACTIVE), {}), ("clear", (1,), {})])
+@example([*BEGINNING, ("disagree", (1, VmState.ACTIVE), {}), ("crash", (), {}), ("clear", (1,), {})])
+@example([*BEGINNING, ("burst", (1,), {}), ("yield_", (7,), {}), ("stop", (), {})])
+@example([*BEGINNING, ("act", (1, "suspend"), {}), ("sweep", (), {}), ("yield_", (3,), {}), ("crash", (), {})])
 @settings(max_examples=30, deadline=None)
 def test_whatever_happens_what_is_said_is_true_in_the_end(program: list[Step]) -> None:
     play(program)

@@ -280,6 +280,12 @@ class World:
             if vm(number) in host.vms:
                 host.announce(vm(number), event, detail)
 
+    async def disagree(self, number: int, vm_state: VmState) -> None:
+        """A VM becomes what the record says that it should not be, and that is seen."""
+        await self.declare(number, vm_state, None)
+        await self.act(number, "power_off" if vm_state is VmState.ACTIVE else "start")
+        await trio.sleep(1)
+
     async def burst(self, number: int) -> None:
         """More events at once than fit."""
         for _ in range(CAPACITY):
