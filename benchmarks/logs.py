@@ -1,7 +1,7 @@
 """Logs to measure with, written through the log's own insert path, thousands of records a commit."""
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -11,6 +11,7 @@ from es_power.domain.events import (
     Event,
     HostSwept,
     InstanceId,
+    InstanceNamed,
     InventoryRecorded,
     LifecycleEvent,
     ServiceStarted,
@@ -18,12 +19,13 @@ from es_power.domain.events import (
     StateObserved,
     Trigger,
 )
-from es_power.domain.ports import Append, Write
+from es_power.domain.ports import Append, LabelText, Write
 from es_power.domain.streams import observer
 from es_power.domain.time import SECOND, Timestamp
 from es_power.log.append import Appender, prepare
 from es_power.log.codec import Codec
 from es_power.log.database import Database
+from es_power.log.labels import make_label
 from es_power.log.upgrade import ensure_schema
 from es_power.testing.facts import T0, vm
 
@@ -48,18 +50,23 @@ class HostStream:
     inventory: int = 0
     number: int = 0
 
-    def append(self, *events: Event) -> Append:
+    def append(self, *events: Event, labels: Sequence[LabelText] = ()) -> Append:
         self.version += len(events)
-        return Append(writes=(Write(stream=self.name, expected=self.version - len(events), events=events),))
+        write = Write(stream=self.name, expected=self.version - len(events), events=events)
+        return Append(writes=(write,), labels=labels)
 
     def start(self) -> Append:
+        """Say who observes, and name all VMs."""
         self.inventory = self.version + 3
+        named = [(instance, *make_label(f"vm-{instance.int % 2**32}")) for instance in self.vms]
         return self.append(
             ServiceStarted(
                 observed_at=T0, epoch=1, holder="bench", version="0", uri="test:///", host=self.name, driver="test"
             ),
             SettingsRecorded(observed_at=T0, spacing=SPACING, policy="nova-2013", policy_version=1),
             InventoryRecorded(observed_at=T0, instances=self.vms),
+            *(InstanceNamed(observed_at=T0, instance=instance, name=label) for instance, label, _ in named),
+            labels=[text for _, _, text in named],
         )
 
     def announce(self, at: Timestamp, instance: InstanceId, event: int, detail: int) -> LifecycleEvent:

@@ -30,14 +30,15 @@ INSERT INTO one_tracking VALUES ('power_state', ?) ON CONFLICT (name) DO UPDATE 
 
 
 def measure(*, quick: bool = False) -> list[Figure]:
-    events, single, rounds = (400, 20, 1) if quick else (50_000, 1_000, ROUNDS)
+    many, some, single, rounds = (400, 400, 20, 1) if quick else (200_000, 20_000, 1_000, ROUNDS)
     with TemporaryDirectory() as directory:
-        log = write(Path(directory) / "events.db", lifecycle(events, hosts(_HOSTS, _VMS)))
+        larger = write(Path(directory) / "many.db", lifecycle(many, hosts(_HOSTS, _VMS)))
+        log = write(Path(directory) / "some.db", lifecycle(some, hosts(_HOSTS, _VMS)))
         records = trio.run(_read, log, single)
         ours, table, saved, hand = in_turn(
             rounds,
-            lambda: events / trio.run(_rebuild, log),
-            lambda: events / trio.run(_rebuild_power_state, log),
+            lambda: some / trio.run(_rebuild, log),
+            lambda: many / trio.run(_rebuild_power_state, larger),
             lambda: single / trio.run(_save_each, log, records),
             lambda: single / _upsert_each(Path(directory) / "hand.db", records),
         )
