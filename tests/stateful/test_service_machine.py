@@ -77,7 +77,7 @@ PROGRAMS = st.lists(STEPS, min_size=10, max_size=40).map(lambda drawn: [*BEGINNI
 @example([*BEGINNING, ("disagree", (1, VmState.ACTIVE), {}), ("crash", (), {}), ("clear", (1,), {})])
 @example([*BEGINNING, ("burst", (1,), {}), ("yield_", (7,), {}), ("stop", (), {})])
 @example([*BEGINNING, ("act", (1, "suspend"), {}), ("sweep", (), {}), ("yield_", (3,), {}), ("crash", (), {})])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_whatever_happens_what_is_said_is_true_in_the_end(program: list[Step]) -> None:
     play(program)
 
