@@ -6,33 +6,26 @@ the read models' tables and nothing else.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
 import trio
 
-from es_power.domain.events import (
-    START,
-    CommandEvent,
-    GapOpened,
-    HostSwept,
-    HypervisorEvent,
-    Position,
-    Recorded,
-    StateObserved,
-    StopRequested,
-)
+from es_power.domain.command import Command
+from es_power.domain.decisions import CommandEvent, Sent, StopRequested, Withdrawn
+from es_power.domain.events import START, GapOpened, HostSwept, HypervisorEvent, Position, Recorded, StateObserved
 from es_power.domain.policy import Policy
 from es_power.domain.streams import command, planner
 from es_power.errors import LogRewoundError, ReplayDivergedError, UnknownEventError
 from es_power.log import SqlLog
 from es_power.log.chain import Chain
-from es_power.projections import history, power_state, stop_commands
+from es_power.projections import command_table, history, power_state
+from es_power.projections.command_table import CommandTable
 from es_power.projections.history import Entry
 from es_power.projections.reader import BATCH, batches, load_all
 from es_power.projections.readmodels import ReadModels, Step
-from es_power.projections.stop_commands import CommandRow, Derived
+from es_power.projections.stop_commands import Derived, is_derived
 from es_power.projections.store import Store
 
 __all__ = ["Progress", "Replay", "rebuild", "replay", "verify"]
@@ -50,7 +43,7 @@ class Replay:
     models: ReadModels
     #: Every entry of every VM's history, and the commands that the facts call for, recorded or not.
     step: Step = field(default_factory=Step)
-    #: The steps of commands that were recorded.
+    #: The steps of commands that were recorded and should be derived from the facts.
     recorded: list[Recorded] = field(default_factory=list)
     #: How many records there were of each kind.
     kinds: Counter[str] = field(default_factory=Counter)
@@ -82,16 +75,21 @@ class Replay:
         }
 
     @property
-    def commands(self) -> list[CommandRow]:
+    def commands(self) -> list[Command]:
         """The commands that the facts call for, as if each had been recorded where it was derived."""
-        rows: dict[UUID, CommandRow] = {}
+        table = CommandTable()
         for each in self.step.derived:
-            event, position = each.event, each.because
-            if isinstance(event, StopRequested):
-                rows[event.command] = CommandRow(requested=event, position=position, last_position=position)
-            else:
-                rows[event.command] = replace(rows[event.command], withdrawn=event, last_position=position)
-        return list(rows.values())
+            event = each.event
+            table.apply(
+                Recorded(
+                    position=each.because,
+                    stream=command(event.command),
+                    version=1,
+                    recorded_at=event.observed_at,
+                    event=event,
+                )
+            )
+        return list(table.rows.values())
 
     def take(self, batch: Sequence[Recorded]) -> None:
         """Fold records in the order of their positions."""
@@ -105,7 +103,7 @@ class Replay:
                 self.observations += 1
             elif isinstance(event, HypervisorEvent):
                 self.announcements += 1
-            elif isinstance(event, CommandEvent):
+            elif is_derived(event):
                 self.recorded.append(recorded)
 
 
@@ -184,7 +182,8 @@ def _digests(models: ReadModels, entries: Iterable[Entry]) -> dict[str, str]:
     return {
         "power_state": power_state.digest(models.fleet),
         "history": history.digest(entries, models.fleet),
-        "stop_commands": stop_commands.digest(models.commands.rows.values()),
+        "keeping": models.keeping.digest(),
+        "stop_commands": command_table.digest(models.commands.rows.values()),
     }
 
 
@@ -232,13 +231,15 @@ async def _unrecorded(log: SqlLog, replayed: Replay) -> Sequence[Derived]:
     """What was derived and is not in the log, not even behind the end of the replay."""
     known = {_step(recorded.event) for recorded in replayed.recorded if isinstance(recorded.event, CommandEvent)}
     missing = [each for each in replayed.step.derived if _step(each.event) not in known]
-    later = {
-        _step(recorded.event)
-        for each in missing
-        for recorded in await log.read_stream(command(each.event.command))
-        if isinstance(recorded.event, CommandEvent)
-    }
-    return [each for each in missing if _step(each.event) not in later]
+    unrecorded: list[Derived] = []
+    for each in missing:
+        life = [recorded.event for recorded in await log.read_stream(command(each.event.command))]
+        later = {_step(event) for event in life if isinstance(event, CommandEvent)}
+        # What an actor sent, or ended, before the process manager came to withdraw it, is withdrawn no more.
+        ended = isinstance(each.event, Withdrawn) and any(isinstance(event, Sent | Withdrawn) for event in life)
+        if _step(each.event) not in later and not ended:
+            unrecorded.append(each)
+    return unrecorded
 
 
 def _step(event: CommandEvent) -> tuple[UUID, str]:

@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from es_power.dispatch.process_manager import ProcessManager
-from es_power.domain.events import RecordCleared, RecordDeclared, Recorded, Trigger
+from es_power.domain.events import Recorded, Trigger
 from es_power.domain.policy import get_policy
 from es_power.domain.streams import observed_host, observer
 from es_power.domain.time import Timestamp
@@ -203,9 +203,9 @@ class Service:
     def _records_of(self, stream: str) -> int | None:
         """How many instances somebody vouches for on this host; None where nobody vouches for any."""
         fleet = self._follower.models.fleet
-        host = observed_host(stream)
+        host = observed_host(stream) or ""
         count = sum(
-            said.host == host if said.host else stream in fleet.seen_on.get(instance, ())
+            said.is_of(host) if said.is_novas else stream in fleet.seen_on.get(instance, ())
             for instance, said in fleet.vouched.items()
         )
         return count or None
@@ -217,11 +217,10 @@ class Service:
             self._owed[each.stream].append(each)
         for stream, manager in list(self._managers.items()):
             await manager.append(self._owed.pop(stream, []), position)
-        for recorded in batch:
-            if isinstance(recorded.event, RecordDeclared | RecordCleared):
-                for stream in self._follower.models.fleet.seen_on.get(recorded.event.instance, ()):
-                    if stream in self.observers:
-                        self.observers[stream].look_at(recorded.event.instance, Trigger.RECORD)
+        for instance in step.look_at:
+            for stream in self._follower.models.fleet.seen_on.get(instance, ()):
+                if stream in self.observers:
+                    self.observers[stream].look_at(instance, Trigger.RECORD)
         self._listen(batch)
 
 

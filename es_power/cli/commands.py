@@ -8,7 +8,7 @@ from es_power.cli.options import ASK, ConfigOption, LogOption, OutputOption, Pri
 from es_power.cli.rows import COMMANDS, command_row
 from es_power.log import SqlLog
 from es_power.output import Format
-from es_power.projections.queries import Command, command, commands
+from es_power.projections.queries import Explained, command, commands
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def _list(
     *,
-    only_open: Annotated[bool, typer.Option("--open", help="Only those that stand, not the withdrawn.")] = False,
+    only_open: Annotated[bool, typer.Option("--open", help="Only those that may still be sent.")] = False,
     log: LogOption = None,
     config: ConfigOption = None,
     output: OutputOption = Format.TABLE,
@@ -29,10 +29,10 @@ def _list(
 ) -> None:
     """List all stop commands in the order in which they were requested."""
 
-    async def question(opened: SqlLog) -> list[Command]:
+    async def question(opened: SqlLog) -> list[Explained]:
         return await commands(await take_view(opened))
 
-    found = [each for each in ask(place(log, config), question) if not (only_open and each.row.withdrawn)]
+    found = [each for each in ask(place(log, config), question) if each.row.state.is_open or not only_open]
     Printer(output, utc).rows([command_row(each) for each in found], COMMANDS)
 
 
@@ -46,7 +46,7 @@ def _show(
 ) -> None:
     """Show one stop command with what was observed and what the record said."""
 
-    async def question(opened: SqlLog) -> Command:
+    async def question(opened: SqlLog) -> Explained:
         return await command(await take_view(opened), command_id)
 
     Printer(output, utc).one(command_row(ask(place(log, config), question)), COMMANDS)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from es_power.cli.words import words
+from es_power.domain.decisions import CommandEvent, StopRequested, Withdrawn
 from es_power.domain.events import (
-    CommandEvent,
     Event,
     GapClosed,
     GapOpened,
@@ -18,15 +18,13 @@ from es_power.domain.events import (
     RecordObserved,
     ServiceStarted,
     StateObserved,
-    StopRequested,
-    Withdrawn,
 )
 from es_power.domain.libvirt_numbers import POWER_STATES, detail_name, event_name, reason_name, state_name
 from es_power.domain.states import UNKNOWN, PowerState
 from es_power.log.description import Description
 from es_power.output import Column, Row
 from es_power.projections.narrative import Line
-from es_power.projections.queries import Command, Gap, Status
+from es_power.projections.queries import Explained, Gap, Status
 from es_power.replay import Replay
 
 POWER_STYLES: Final[Mapping[str, str]] = {
@@ -236,16 +234,16 @@ COMMANDS: Final = (
     Column("policy_version", in_table=False),
     Column("position", in_table=False),
     Column("justification", in_table=False),
-    Column("withdrawn", in_table=False),
+    Column("ended", in_table=False),
     Column("at", time=True, in_table=False),
     Column("observed_at", time=True, in_table=False),
     Column("asked_at", time=True, in_table=False),
 )
 
 
-def command_row(command: Command) -> Row:
+def command_row(command: Explained) -> Row:
     """One stop command, with what justifies it."""
-    request, withdrawn = command.row.requested, command.row.withdrawn
+    request, life = command.row.requested, command.row
     return {
         "id": request.command,
         "instance": request.instance,
@@ -255,17 +253,16 @@ def command_row(command: Command) -> Row:
         "policy_version": request.policy_version,
         "rule": request.rule,
         "command": request.verb,
-        "state": command.row.state,
+        "state": life.state,
         "requested_at": request.observed_at,
-        "position": command.row.position,
+        "position": life.position,
         "reason": request.reason,
         "justification": {"observation": _observation(command), "record": _record(command)},
-        "withdrawn": withdrawn
-        and {"at": withdrawn.observed_at, "reason": withdrawn.reason, "because": withdrawn.because},
+        "ended": None if life.state.is_open else {"reason": life.reason, "position": life.last_position},
     }
 
 
-def _observation(command: Command) -> Row:
+def _observation(command: Explained) -> Row:
     request = command.row.requested
     place = {"position": request.observation, "index": request.observation_index}
     event = command.observation.event if command.observation else None
@@ -275,7 +272,7 @@ def _observation(command: Command) -> Row:
     return {**place, "observed_at": event.observed_at, "power_state": power_state, **_details(event)}
 
 
-def _record(command: Command) -> Row:
+def _record(command: Explained) -> Row:
     place = {"position": command.row.requested.record}
     event = command.record.event if command.record else None
     if event is None:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from es_power.domain.decisions import StopRequested, Withdrawn
 from es_power.domain.events import (
     ControlErrorReported,
     Event,
@@ -18,9 +19,7 @@ from es_power.domain.events import (
     ServiceStarted,
     ServiceStopped,
     StateObserved,
-    StopRequested,
     WatchdogReported,
-    Withdrawn,
 )
 from es_power.domain.libvirt_numbers import (
     EVENT_IDS,

@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 
+from es_power.domain.decisions import StopRequested, Withdrawn
 from es_power.domain.events import (
     ControlErrorReported,
     GapClosed,
@@ -14,8 +15,6 @@ from es_power.domain.events import (
     RecordDeclared,
     Recorded,
     StateObserved,
-    StopRequested,
-    Withdrawn,
 )
 from es_power.domain.libvirt_numbers import detail_name, event_name, reason_name, state_name
 from es_power.domain.time import SECOND, moment

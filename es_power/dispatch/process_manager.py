@@ -5,16 +5,27 @@ at most once. Its tracking stands in the same transaction as what it appends, an
 whose first record is the request: derived twice, it is a version conflict.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import Final
 
 import structlog
 
-from es_power.domain.events import PlanningStarted, Position, StopRequested
+from es_power.domain.command import CommandState, begin, evolve
+from es_power.domain.decisions import CommandEvent, PlanningStarted, Resolved, StopRequested, Withdrawn
+from es_power.domain.events import Position
 from es_power.domain.policy import Policy
 from es_power.domain.ports import Append, Clock, EventLog, Tracking, Write
 from es_power.domain.streams import command, planner
+from es_power.errors import ConcurrentAppendError
 from es_power.log.patience import append_patiently
 from es_power.projections.stop_commands import Derived
+
+_TOLD: Final[Mapping[type[CommandEvent], str]] = {
+    StopRequested: "stop planned",
+    Withdrawn: "stop withdrawn",
+    Resolved: "disagreement over",
+}
 
 
 class ProcessManager:
@@ -52,23 +63,39 @@ class ProcessManager:
         ConcurrentAppendError where another process manager of this host did it meanwhile: this service has to stop.
         """
         mine = [each.event for each in derived if each.stream == self._observer and each.because > self._tracked]
-        if not mine:
-            return
-        writes = [
-            Write(
-                stream=command(event.command),
-                expected=0 if isinstance(event, StopRequested) else 1,
-                events=(event,),
-            )
-            for event in mine
-        ]
-        tracking = Tracking(name=self._name, position=position)
-        await append_patiently(self._log, Append(writes=writes, tracking=tracking))
-        self._tracked = position
+        while mine:
+            writes = await self._writes(mine)
+            try:
+                tracking = Tracking(name=self._name, position=position)
+                await append_patiently(self._log, Append(writes=writes, tracking=tracking))
+            except ConcurrentAppendError as conflict:
+                if any(write.stream == conflict.stream and write.expected for write in writes):
+                    continue  # an actor was there first; what it made of its command is read again
+                raise
+            break
+        self._tracked = max(self._tracked, position) if mine else self._tracked
         for event in mine:
             structlog.get_logger().info(
-                "stop planned" if isinstance(event, StopRequested) else "stop withdrawn",
-                instance=str(event.instance),
-                command=str(event.command),
-                reason=event.reason,
+                _TOLD[type(event)], instance=str(event.instance), command=str(event.command), reason=event.reason
             )
+
+    async def _writes(self, events: Sequence[StopRequested | Withdrawn | Resolved]) -> Sequence[Write]:
+        """Say where each event goes; a command that may not be withdrawn (any more) is left to its actor."""
+        writes: list[Write] = []
+        #: The versions of streams that this append begins or goes on with itself.
+        begun: dict[str, int] = {}
+        for event in events:
+            stream = command(event.command)
+            if isinstance(event, StopRequested):
+                expected = 0
+            elif stream in begun:
+                expected = begun[stream]
+            else:
+                life = await self._log.read_stream(stream)
+                known = reduce(evolve, life[1:], begin(life[0])) if life else None
+                if known is None or known.state is CommandState.SENT or not known.may(type(event)):
+                    continue
+                expected = known.version
+            writes.append(Write(stream=stream, expected=expected, events=(event,)))
+            begun[stream] = expected + 1
+        return writes

@@ -96,6 +96,23 @@ class Vouched:
     #: When Nova was asked; None where a person vouches.
     asked_at: Timestamp | None = None
     power_state: PowerState | None = None
+    #: Up to where the log was read when Nova was asked.
+    after: Position = START
+    #: The hypervisor's name of Nova's host of record.
+    node: str | None = None
+
+    @property
+    def is_novas(self) -> bool:
+        """Whether Nova said it, and not a person."""
+        return self.asked_at is not None
+
+    def is_of(self, host: str) -> bool:
+        """Whether a host, by the name its libvirt gives it, is the host of record; a person names none."""
+        return not self.is_novas or host in (self.host, self.node)
+
+    def justifies(self, observation: Position) -> bool:
+        """Whether it is new enough to order something: Nova is asked after the observation stood in the log."""
+        return not self.is_novas or self.after >= observation
 
 
 def vouched(recorded: Recorded) -> Vouched | None:
@@ -111,6 +128,8 @@ def vouched(recorded: Recorded) -> Vouched | None:
                 host=event.host,
                 asked_at=event.asked_at,
                 power_state=event.power_state,
+                after=event.after,
+                node=event.node,
             )
         case _:
             return None

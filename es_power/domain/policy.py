@@ -23,7 +23,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final, Literal
 
-from es_power.domain.events import StopVerb
+from es_power.domain.decisions import StopVerb
 from es_power.domain.states import PowerState, VmState
 from es_power.errors import SettingsError
 

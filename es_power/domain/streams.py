@@ -1,4 +1,4 @@
-"""Names of streams: one per observer and its planner, one per stop command, one for what people say.
+"""Names of streams: an observer's, and beside it its planner's, its records' and its actor's; each stop command's own.
 
 A stream has one writer, or a version conflict. Its name tells what kind of facts it holds.
 """
@@ -26,6 +26,16 @@ def planner(observer_stream: str) -> str:
 def planned_observer(stream: str) -> str | None:
     """The observer's stream that a planner's stream belongs to; None for any other stream."""
     return f"{_OBSERVER}{stream.removeprefix('planner/')}" if stream.startswith("planner/") else None
+
+
+def records(observer_stream: str) -> str:
+    """The stream of Nova's records of one host's instances, as its observer's service reads them."""
+    return f"records/{observer_stream.removeprefix(_OBSERVER)}"
+
+
+def actor(observer_stream: str) -> str:
+    """The stream of the actor that executes one host's commands; holds and breakers stand in it."""
+    return f"actor/{observer_stream.removeprefix(_OBSERVER)}"
 
 
 def command(command_id: UUID) -> str:

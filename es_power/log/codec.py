@@ -3,7 +3,8 @@
 Rules of this file:
 1. A record's topic is ``<EventClassName>:<schema version>``, for example ``HostSwept:1``.
 2. Its state is one msgpack array: the fields of the dataclass in the order of their declaration, a UUID as 16 bytes,
-   an enum by value, a Label as an array of its own. Nothing here lists events or fields: `domain.events` does.
+   an enum by value, a Label as an array of its own. Nothing here lists events or fields: `domain.events` and
+   `domain.decisions` do.
 3. An array shorter than the fields takes the defaults of the rest, and surplus values are passed over, so a field may
    be added at the end with a default. Any other change is an upcaster, which runs on decoding only; what is stored
    stays.
@@ -15,7 +16,7 @@ from typing import Any, Final, get_type_hints
 
 import msgspec
 
-from es_power.domain import events
+from es_power.domain import decisions, events
 from es_power.domain.events import Event, Label
 from es_power.errors import UnknownEventError
 
@@ -32,7 +33,8 @@ _UNREADABLE: Final = (msgspec.MsgspecError, TypeError, ValueError, LookupError, 
 
 def recordable() -> tuple[type[Event], ...]:
     """Give every event class of the domain that is a fact itself, and not a root that facts share."""
-    found = [each for each in vars(events).values() if isinstance(each, type) and issubclass(each, Event)]
+    named = {**vars(events), **vars(decisions)}
+    found = [each for each in named.values() if isinstance(each, type) and issubclass(each, Event)]
     roots = {base for each in found for base in each.__mro__[1:]}
     return tuple(each for each in found if each not in roots)
 
@@ -44,12 +46,14 @@ class _Wire:
         hints = get_type_hints(event)
         self.event = event
         self.names = tuple(field.name for field in fields(event))
-        self.labels = tuple(name for name in self.names if hints[name] is Label)
+        self.labels = tuple(name for name in self.names if hints[name] in (Label, Label | None))
         self.defaults = tuple(field.default for field in fields(event) if field.default is not MISSING)
         label = msgspec.defstruct("Label", [("id", int), ("digest", bytes)], array_like=True, frozen=True)
         shape: list[tuple[str, Any] | tuple[str, Any, Any]] = []
         for field in fields(event):
-            kind = label if field.name in self.labels else hints[field.name]
+            kind = hints[field.name]
+            if field.name in self.labels:
+                kind = label if kind is Label else label | None
             shape.append((field.name, kind) if field.default is MISSING else (field.name, kind, field.default))
         self._read = msgspec.msgpack.Decoder(msgspec.defstruct(event.__name__, shape, array_like=True)).decode
 
@@ -66,7 +70,8 @@ class _Wire:
         """Build the event; msgspec says what does not fit."""
         values = msgspec.structs.asdict(self._read(state))
         for name in self.labels:
-            values[name] = Label(id=values[name].id, digest=values[name].digest)
+            if (label := values[name]) is not None:
+                values[name] = Label(id=label.id, digest=label.digest)
         return self.event(**values)
 
     def complete(self, raw: Raw) -> Raw:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from es_power.domain import host as host_fold, instance as instance_fold
+from es_power.domain.decisions import Confirmed, PlanningStarted, Retried, Withdrawn
 from es_power.domain.events import (
     START,
     GapOpened,
@@ -18,10 +19,10 @@ from es_power.domain.events import (
     InstanceEvent,
     InstanceId,
     InventoryRecorded,
-    PlanningStarted,
     Position,
     RecordCleared,
     Recorded,
+    RecordNotFound,
     ServiceStarted,
     SettingsRecorded,
     StateObserved,
@@ -165,8 +166,14 @@ class Fleet:
         if said is not None and isinstance(event, InstanceEvent):
             self.vouched[event.instance] = said
             self._touch(event.instance)
-        elif isinstance(event, RecordCleared):
-            self.vouched.pop(event.instance, None)
+        elif isinstance(event, RecordCleared | RecordNotFound):
+            # Each takes back its own word: a person's, or Nova's.
+            said = self.vouched.get(event.instance)
+            if said is not None and said.is_novas == isinstance(event, RecordNotFound):
+                del self.vouched[event.instance]
+            self._touch(event.instance)
+        elif isinstance(event, Retried | Withdrawn | Confirmed):
+            # The command is out of the way, so what a sweep says of the instance may call for another.
             self._touch(event.instance)
 
     def _touch(self, instance: InstanceId) -> None:

@@ -7,7 +7,8 @@ from uuid import UUID
 import structlog
 import trio
 
-from es_power.domain.events import START, CommandEvent, Position, Recorded
+from es_power.domain.decisions import CommandEvent, Expired, Resolved, Retried, Sent, Withdrawn
+from es_power.domain.events import START, Position, Recorded
 from es_power.domain.ports import EventReader
 from es_power.domain.streams import planner
 from es_power.errors import LogUnavailableError, TablesDamagedError
@@ -114,6 +115,9 @@ class Follower:
         for recorded in batch:
             if isinstance(recorded.event, CommandEvent):
                 self._owed.discard((recorded.event.command, type(recorded.event).__name__))
+            if isinstance(recorded.event, Sent | Withdrawn | Expired | Retried):
+                # An actor or a person was there first; the process manager adds nothing to that.
+                self._owed -= {(recorded.event.command, each.__name__) for each in (Withdrawn, Resolved)}
 
     async def _save(self) -> None:
         try:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 
+from es_power.domain.decisions import CommandEvent
 from es_power.domain.events import (
-    CommandEvent,
     GapClosed,
     GapOpened,
     InstanceId,

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import trio
 
+from es_power.domain.decisions import CommandEvent
 from es_power.domain.events import (
     START,
-    CommandEvent,
     Event,
     HostSwept,
     InstanceId,

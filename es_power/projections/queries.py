@@ -15,6 +15,7 @@ from uuid import UUID
 
 import trio
 
+from es_power.domain.command import Command
 from es_power.domain.events import (
     GapClosed,
     GapOpened,
@@ -37,12 +38,11 @@ from es_power.projections.lean import fold_fleet
 from es_power.projections.power_state import PowerRow, power_rows, rows_of
 from es_power.projections.reader import read_models
 from es_power.projections.readmodels import ReadModels, Step
-from es_power.projections.stop_commands import CommandRow
 from es_power.projections.store import Store
 
 __all__ = [
     "FORGOTTEN",
-    "Command",
+    "Explained",
     "Gap",
     "Status",
     "View",
@@ -246,10 +246,10 @@ async def gaps(view: View) -> list[Gap]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Explained:
     """One stop command, with the facts that justify it."""
 
-    row: CommandRow
+    row: Command
     name: str | None
     #: What was observed (a sweep as this VM's part of it) and what the record said; None where it cannot be read.
     observation: Recorded | None
@@ -259,12 +259,12 @@ class Command:
     why: str | None
 
 
-async def commands(view: View) -> list[Command]:
+async def commands(view: View) -> list[Explained]:
     """All stop commands that were recorded, in the order in which they were."""
     return await explain(view, view.models.commands.rows.values())
 
 
-async def command(view: View, text: str) -> Command:
+async def command(view: View, text: str) -> Explained:
     """One stop command, by its id or the beginning of it; raises CommandNotFoundError and AmbiguousNameError."""
     rows = view.models.commands.rows
     found = [row for command_id, row in rows.items() if text and str(command_id).startswith(text.lower())]
@@ -277,7 +277,7 @@ async def command(view: View, text: str) -> Command:
     return (await explain(view, found))[0]
 
 
-async def explain(view: View, rows: Collection[CommandRow]) -> list[Command]:
+async def explain(view: View, rows: Collection[Command]) -> list[Explained]:
     """Read the facts that justify commands, recorded ones or those of a what-if."""
     wanted = {position for row in rows for position in (row.requested.observation, row.requested.record)}
     facts = await view.log.read_at(sorted(wanted))
@@ -294,18 +294,18 @@ async def explain(view: View, rows: Collection[CommandRow]) -> list[Command]:
 
 
 def _command(
-    row: CommandRow,
+    row: Command,
     facts: Mapping[Position, Recorded],
     record: Recorded | None,
     text_of: Callable[[Label | None], str | None],
     name: Label | None,
-) -> Command:
+) -> Explained:
     request = row.requested
     observation = facts.get(request.observation)
     if observation and isinstance(observation.event, HostSwept) and request.observation_index is not None:
         observation = part(observation, observation.event, request.observation_index, request.instance)
     said = record.event if record else None
-    return Command(
+    return Explained(
         row=row,
         name=text_of(name),
         observation=observation,

@@ -3,20 +3,26 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from es_power.domain.command import Command
+from es_power.domain.decisions import Confirmed, Retried, Withdrawn
 from es_power.domain.events import (
     START,
+    InstanceEvent,
     InstanceId,
     Position,
     RecordCleared,
     RecordDeclared,
     Recorded,
+    RecordNotFound,
     RecordObserved,
 )
-from es_power.domain.host import Host
+from es_power.domain.host import Host, Vouched
 from es_power.domain.policy import Policy
+from es_power.projections.command_table import CommandTable
 from es_power.projections.fleet import Fleet
 from es_power.projections.history import Entry, History
-from es_power.projections.stop_commands import CommandRow, CommandTable, Derived, StopCommands
+from es_power.projections.keeping import Keeping
+from es_power.projections.stop_commands import Derived, StopCommands
 
 _NO_HOST = Host()
 
@@ -29,8 +35,12 @@ class Step:
     since: Position = START
     #: History entries by their place in the log; the newest of a place counts.
     entries: dict[tuple[int, int | None], Entry] = field(default_factory=dict)
-    commands: dict[int, CommandRow] = field(default_factory=dict)
+    commands: dict[int, Command] = field(default_factory=dict)
+    #: What keeps commands back, by where it began: the record, and whether it stands.
+    keeping: dict[int, tuple[Recorded, bool]] = field(default_factory=dict)
     vouched: set[InstanceId] = field(default_factory=set)
+    #: Instances that have to be looked at: their record says something else now, or a command is out of the way.
+    look_at: set[InstanceId] = field(default_factory=set)
     #: The commands that the facts call for, in the order of the facts.
     derived: list[Derived] = field(default_factory=list)
 
@@ -38,18 +48,20 @@ class Step:
         """Take in a later step; what it says of the same row counts."""
         self.entries.update(later.entries)
         self.commands.update(later.commands)
+        self.keeping.update(later.keeping)
         self.vouched |= later.vouched
         self.derived += later.derived
 
 
 class ReadModels:
-    """The fleet, its history, its stop commands as recorded, and those that its facts call for."""
+    """The fleet, its history, its stop commands as recorded and what keeps them back, and those its facts call for."""
 
     def __init__(self, fleet: Fleet | None = None, *, whatif: Policy | None = None, resume: bool = False) -> None:
         """Empty, or with a fleet that was folded by itself, which has no history."""
         self.fleet = fleet or Fleet()
         self.history = History(self.fleet)
         self.commands = CommandTable()
+        self.keeping = Keeping()
         self.derivation = StopCommands(self.fleet, whatif=whatif, resume=resume)
 
     def apply(self, batch: Iterable[Recorded]) -> Step:
@@ -63,6 +75,8 @@ class ReadModels:
         return step
 
     def _apply(self, recorded: Recorded, step: Step) -> None:
+        event = recorded.event
+        said = self.fleet.vouched.get(event.instance) if isinstance(event, InstanceEvent) else None
         place = self.fleet.places.get(recorded.stream)
         before = place.host if place else _NO_HOST
         changes = self.fleet.apply(recorded)
@@ -71,6 +85,18 @@ class ReadModels:
         row = self.commands.apply(recorded)
         if row is not None:
             step.commands[row.position] = row
-        if isinstance(recorded.event, RecordDeclared | RecordCleared | RecordObserved):
-            step.vouched.add(recorded.event.instance)
+        if isinstance(event, RecordDeclared | RecordCleared | RecordObserved | RecordNotFound):
+            step.vouched.add(event.instance)
+            if _says_something_else(said, self.fleet.vouched.get(event.instance)):
+                step.look_at.add(event.instance)
+        elif isinstance(event, Retried | Withdrawn | Confirmed):
+            step.look_at.add(event.instance)
+        for standing, stands in self.keeping.apply(recorded):
+            step.keeping[standing.position] = standing, stands
         step.derived += self.derivation.apply(recorded, changes)
+
+
+def _says_something_else(before: Vouched | None, after: Vouched | None) -> bool:
+    if before is None or after is None:
+        return before is not after
+    return (before.vm_state, before.task_state, before.host) != (after.vm_state, after.task_state, after.host)

@@ -15,6 +15,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from es_power.domain.command import CommandState
 from es_power.domain.events import START, InstanceId, Position
 from es_power.errors import TablesDamagedError, UnknownEventError
 from es_power.log.database import Database
@@ -24,6 +25,7 @@ from es_power.projections.tables import (
     CHECKPOINT,
     HISTORY,
     HOSTS,
+    KEEPING,
     METADATA,
     MODELS,
     POWER_STATE,
@@ -37,12 +39,14 @@ from es_power.projections.tables import (
     host_row,
     instance_of,
     instance_row,
+    keeping_of,
+    keeping_row,
     place_of,
     vouched_of,
     vouched_row,
 )
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the tables' meaning; tables of another version are not read, but rebuilt."""
 
 _NAME: Final = "read models"
@@ -68,10 +72,10 @@ class Store:
         self._upserts: dict[sa.Table, str] = {}
 
     def create(self) -> None:
-        """Make the tables where they are missing; where only some are, all of them, empty."""
+        """Make the tables where they are missing; where only some are, or of another version, all of them, empty."""
         with self._database.write() as connection:
             there = METADATA.tables.keys() & set(sa.inspect(connection).get_table_names())
-            if there != METADATA.tables.keys():
+            if there != METADATA.tables.keys() or _is_of_another_version(connection):
                 METADATA.drop_all(connection)
             METADATA.create_all(connection)
 
@@ -137,6 +141,7 @@ class Store:
             step = Step(
                 entries={(entry.position, entry.index): entry for entry in entries},
                 commands={row.position: row for row in models.commands.rows.values()},
+                keeping={each.position: (each, True) for each in models.keeping},
                 vouched=set(models.fleet.vouched),
             )
             self._write(connection, models, step, into=new)
@@ -197,6 +202,11 @@ class Store:
         )
         self._put(connection, where[HISTORY], map(entry_row, step.entries.values()))
         self._put(connection, where[STOP_COMMANDS], map(command_row, step.commands.values()))
+        self._put(
+            connection,
+            where[KEEPING],
+            (keeping_row(recorded, stands=stands) for recorded, stands in step.keeping.values()),
+        )
         said = {instance: fleet.vouched[instance] for instance in step.vouched if instance in fleet.vouched}
         self._put(connection, where[VOUCHED], (vouched_row(instance, vouched) for instance, vouched in said.items()))
         ended = [{"ended": instance.bytes} for instance in step.vouched - said.keys()]
@@ -236,9 +246,14 @@ def _damage() -> Iterator[None]:
         raise TablesDamagedError(str(error).splitlines()[0]) from error
 
 
+def _is_of_another_version(connection: sa.Connection) -> bool:
+    version = connection.scalar(sa.select(CHECKPOINT.c.version).where(CHECKPOINT.c.name == _NAME))
+    return version not in {None, VERSION}
+
+
 def _checkpoint(connection: sa.Connection) -> Position:
     there = METADATA.tables.keys() & set(sa.inspect(connection).get_table_names())
-    if not there:
+    if not there or (CHECKPOINT.name in there and _is_of_another_version(connection)):
         return START
     if missing := METADATA.tables.keys() - there:
         raise TablesDamagedError(f"{', '.join(sorted(missing))} is missing")
@@ -272,6 +287,9 @@ def _load(connection: sa.Connection, *, resume: bool) -> ReadModels:
     for row in connection.execute(sa.select(STOP_COMMANDS)).mappings():
         command = command_of(row)
         models.commands.rows[command.requested.command] = command
-        if command.withdrawn is None:
-            models.derivation.take_up(command.requested)
+        if command.stands:
+            sent = command.state is CommandState.SENT
+            models.derivation.take_up(command.requested, sent=sent, ended=not (sent or command.state.is_open))
+    for row in connection.execute(sa.select(KEEPING).where(KEEPING.c.stands)).mappings():
+        models.keeping.take_up(keeping_of(row))
     return models

@@ -12,7 +12,9 @@ from uuid import UUID
 import msgspec
 import sqlalchemy as sa
 
-from es_power.domain.events import InstanceId, Label, Position, StopRequested, Withdrawn
+from es_power.domain.command import Command, CommandState
+from es_power.domain.decisions import StopRequested
+from es_power.domain.events import InstanceId, Label, Position, Recorded
 from es_power.domain.host import Host, Vouched
 from es_power.domain.instance import Instance
 from es_power.domain.states import PowerState
@@ -20,7 +22,6 @@ from es_power.domain.streams import observed_host
 from es_power.log.codec import Codec
 from es_power.projections.fleet import Place
 from es_power.projections.history import Entry
-from es_power.projections.stop_commands import CommandRow
 
 METADATA: Final = sa.MetaData()
 
@@ -107,12 +108,29 @@ STOP_COMMANDS: Final = sa.Table(
     sa.Column("command", sa.LargeBinary(16), nullable=False),
     sa.Column("instance", sa.LargeBinary(16), nullable=False),
     sa.Column("state", sa.Text, nullable=False),
+    sa.Column("stands", sa.Boolean, nullable=False),
     sa.Column("last_position", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("approved", sa.BigInteger),
+    sa.Column("actor", sa.Text),
+    sa.Column("epoch", sa.BigInteger),
     sa.Column("requested", sa.LargeBinary, nullable=False),
-    sa.Column("withdrawn", sa.LargeBinary),
 )
 
-MODELS: Final = (POWER_STATE, HOSTS, VOUCHED, HISTORY, STOP_COMMANDS)
+KEEPING: Final = sa.Table(
+    "keeping",
+    METADATA,
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("recorded_at", sa.BigInteger, nullable=False),
+    sa.Column("stands", sa.Boolean, nullable=False),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("event", sa.LargeBinary, nullable=False),
+)
+
+MODELS: Final = (POWER_STATE, HOSTS, VOUCHED, HISTORY, STOP_COMMANDS, KEEPING)
 """The tables that a rebuild replaces."""
 
 Row = Mapping[Any, Any]
@@ -178,30 +196,64 @@ def entry_of(row: Row) -> Entry:
     return Entry(**values)
 
 
-def command_row(row: CommandRow) -> Row:
+def command_row(row: Command) -> Row:
     """Write a stop command."""
+    actor, epoch = row.approved_by or (None, None)
     return {
         "position": row.position,
         "command": row.requested.command.bytes,
         "instance": row.requested.instance.bytes,
-        "state": row.state,
+        "state": row.state.value,
+        "stands": row.stands,
         "last_position": row.last_position,
+        "version": row.version,
+        "reason": row.reason,
+        "approved": row.approved,
+        "actor": actor,
+        "epoch": epoch,
         "requested": _CODEC.encode(row.requested)[1],
-        "withdrawn": row.withdrawn and _CODEC.encode(row.withdrawn)[1],
     }
 
 
-def command_of(row: Row) -> CommandRow:
+def command_of(row: Row) -> Command:
     """Read it back."""
     requested = _CODEC.decode("StopRequested:1", row["requested"])
-    withdrawn = row["withdrawn"] and _CODEC.decode("Withdrawn:1", row["withdrawn"])
     assert isinstance(requested, StopRequested)
-    assert withdrawn is None or isinstance(withdrawn, Withdrawn)
-    return CommandRow(
+    return Command(
         requested=requested,
         position=Position(row["position"]),
         last_position=Position(row["last_position"]),
-        withdrawn=withdrawn,
+        version=row["version"],
+        state=CommandState(row["state"]),
+        stands=row["stands"],
+        reason=row["reason"],
+        approved=row["approved"],
+        approved_by=None if row["actor"] is None else (row["actor"], row["epoch"]),
+    )
+
+
+def keeping_row(recorded: Recorded, *, stands: bool) -> Row:
+    """Write a hold, a breaker or an alarm, as the record that began it."""
+    topic, event = _CODEC.encode(recorded.event)
+    return {
+        "position": recorded.position,
+        "stream": recorded.stream,
+        "version": recorded.version,
+        "recorded_at": recorded.recorded_at,
+        "stands": stands,
+        "topic": topic,
+        "event": event,
+    }
+
+
+def keeping_of(row: Row) -> Recorded:
+    """Read it back."""
+    return Recorded(
+        position=row["position"],
+        stream=row["stream"],
+        version=row["version"],
+        recorded_at=row["recorded_at"],
+        event=_CODEC.decode(row["topic"], row["event"], position=row["position"]),
     )
 
 

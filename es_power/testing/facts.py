@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from uuid import UUID
 
+from es_power.domain.decisions import PlanningStarted
 from es_power.domain.events import (
     Event,
     GapClosed,
@@ -13,7 +14,6 @@ from es_power.domain.events import (
     InventoryRecorded,
     Label,
     LifecycleEvent,
-    PlanningStarted,
     Position,
     RecordCleared,
     RecordDeclared,

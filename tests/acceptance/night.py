@@ -9,15 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+from es_power.domain.decisions import CommandEvent, PlanningStarted
 from es_power.domain.events import (
-    CommandEvent,
     Event,
     GapClosed,
     GapReason,
     InstanceId,
     InstanceNamed,
     Label,
-    PlanningStarted,
     RecordDeclared,
     Recorded,
     ServiceStarted,

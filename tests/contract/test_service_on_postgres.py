@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager, contextmanager
 import pytest
 import trio
 
-from es_power.domain.events import Event, HostSwept, ServiceStarted, StopRequested
+from es_power.domain.decisions import StopRequested
+from es_power.domain.events import Event, HostSwept, ServiceStarted
 from es_power.domain.states import VmState
 from es_power.errors import LeaseHeldError
 from es_power.ingest.clock import now

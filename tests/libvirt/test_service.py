@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from es_power.domain.decisions import StopRequested
 from es_power.domain.events import (
     ControlErrorReported,
     GapClosed,
@@ -19,7 +20,6 @@ from es_power.domain.events import (
     LifecycleEvent,
     Recorded,
     StateObserved,
-    StopRequested,
 )
 from es_power.domain.libvirt_numbers import detail_name, event_name, reason_name, state_name
 from es_power.domain.states import PowerState, VmState

@@ -14,6 +14,7 @@ import structlog
 import trio
 from trio.testing import MockClock
 
+from es_power.domain.decisions import StopRequested
 from es_power.domain.events import (
     GapReason,
     HostSwept,
@@ -24,7 +25,6 @@ from es_power.domain.events import (
     Position,
     Recorded,
     StateObserved,
-    StopRequested,
 )
 from es_power.domain.libvirt_numbers import POWER_STATES
 from es_power.domain.policy import Decision, DriverAnswer, Situation, decide, get_policy
@@ -418,7 +418,7 @@ class World:
 
     def check_commands(self, service: Service) -> None:
         fleet, rows = service.models.fleet, service.models.commands.rows.values()
-        open_now = [row.requested for row in rows if row.withdrawn is None]
+        open_now = [row.requested for row in rows if row.state.is_open]
         assert len(open_now) == len({each.instance for each in open_now}), "two commands of one instance are open"
         found = {each.instance: (each.host, each.policy, each.rule, each.verb) for each in open_now}
         wanted = {}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from es_power.domain.events import Position, StopRequested
+from es_power.domain.decisions import StopRequested
+from es_power.domain.events import Position
 from es_power.domain.policy import get_policy
 from es_power.domain.states import VmState
 from es_power.domain.streams import command

@@ -8,17 +8,8 @@ import pytest
 import sqlalchemy as sa
 import trio
 
-from es_power.domain.events import (
-    Event,
-    GapOpened,
-    HostSwept,
-    InstanceId,
-    PlanningStarted,
-    ServiceStarted,
-    ServiceStopped,
-    StopRequested,
-    Withdrawn,
-)
+from es_power.domain.decisions import PlanningStarted, StopRequested, Withdrawn
+from es_power.domain.events import Event, GapOpened, HostSwept, InstanceId, ServiceStarted, ServiceStopped
 from es_power.domain.ports import Append, Write
 from es_power.domain.states import PowerState, VmState
 from es_power.errors import HypervisorUnavailableError, LeaseHeldError, SettingsError

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from es_power.domain.events import StopVerb
+from es_power.domain.decisions import StopVerb
 from es_power.domain.policy import (
     MIRRORED,
     POLICIES,

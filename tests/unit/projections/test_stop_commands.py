@@ -2,11 +2,12 @@
 
 import pytest
 
-from es_power.domain.events import GapReason, StopRequested, StopVerb, Withdrawn
+from es_power.domain.decisions import StopRequested, StopVerb, Withdrawn
+from es_power.domain.events import GapReason
 from es_power.domain.policy import get_policy
 from es_power.domain.states import VmState
+from es_power.projections.command_table import CommandTable
 from es_power.projections.readmodels import ReadModels
-from es_power.projections.stop_commands import CommandTable
 from es_power.testing.facts import Facts, vm
 
 WEB = vm(1)
