@@ -29,11 +29,14 @@ from es_power.errors import SettingsError
 from es_power.timewords import span
 
 __all__ = [
+    "Act",
+    "Breaker",
     "Bridge",
     "Connection",
     "Host",
     "Lease",
     "Log",
+    "Nova",
     "PolicyChoice",
     "Settings",
     "Sweep",
@@ -63,9 +66,21 @@ HostName = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9._-]{1,255}$", description="a host name of letters, digits, points and dashes")
 ]
 PolicyName = Annotated[str, Meta(description=f"the name of a policy: {', '.join(POLICIES)}")]
+ModeName = Literal["dry-run", "approve", "auto"]
 Mode = Annotated[
-    Literal["dry-run"], Meta(description="dry-run: this version executes nothing, so there is no other mode yet")
+    ModeName, Meta(description="dry-run (nothing is sent), approve (what a person approved) or auto (what was planned)")
 ]
+Modes = Annotated[
+    dict[str, ModeName],
+    Meta(description='a table of host names or instance UUIDs and their modes, such as {"kvm-07" = "auto"}'),
+]
+Names = Annotated[tuple[str, ...], Meta(description='a list of names such as ["root", "ops"]')]
+HostNames = Annotated[
+    dict[str, str],
+    Meta(description='a table of our names of hosts and Nova\'s names for them, such as {"kvm-07" = "compute-7"}'),
+]
+Switch = Annotated[bool, Meta(description="true or false")]
+Text = Annotated[str, Meta(description="a text")]
 
 
 # ---------------------------------------------------------------------------------------------------- sections
@@ -113,6 +128,65 @@ class PolicyChoice(Struct, frozen=True, kw_only=True):
 
     name: PolicyName = "nova-2013"
     mode: Mode = "dry-run"
+    #: By host name or instance UUID, for those that have another one; an instance's is before its host's.
+    modes: Modes = {}
+
+
+class Act(Struct, frozen=True, kw_only=True):
+    """How planned commands are executed, by `es-power act`."""
+
+    #: Seconds that a command waits before anything else, so that a reboot is over (Nova waits 15 in memory).
+    settle: Seconds = 15.0
+    #: Seconds, at most, between the last look's answer and the act; later the command is withdrawn.
+    window: Seconds = 2.0
+    #: Seconds after its approval, or its request under auto, after which a command is too old to be sent.
+    max_age: Seconds = 3600.0
+    #: Seconds after which a command that nobody approved expires.
+    expiry: Seconds = 86_400.0
+    #: Seconds that a guest has to shut itself down before it is destroyed (Nova's shutdown_timeout).
+    shutdown_timeout: Seconds = 60.0
+    #: Seconds in which an act has to be seen to have happened.
+    confirm: Seconds = 120.0
+    #: Seconds that a host has to be up before commands of its VMs are sent.
+    after_boot: Seconds = 300.0
+    #: Where approvals and holds reach the actor; empty: beside the log, or in the runtime directory.
+    socket: Text = ""
+    #: Users and (with @) groups, beside root and the actor's own user, who may approve and hold.
+    operators: Names = ()
+
+
+class Breaker(Struct, frozen=True, kw_only=True):
+    """When so much of a host would be stopped at once that a person has to look first."""
+
+    #: Seconds that count as at once.
+    within: Seconds = 60.0
+    #: So many commands, if they are also more than this share of the host's known VMs.
+    commands: Count = 5
+    share: Share = 0.3
+    #: More than so many in any case.
+    most: Count = 10
+    #: A host on which at least so many VMs were on, and now none is.
+    whole: Count = 3
+
+
+class Nova(Struct, frozen=True, kw_only=True):
+    """Nova's records, out of its API."""
+
+    #: Whether Nova is asked at all; how to reach it is said by clouds.yaml and OS_* variables.
+    enabled: Switch = False
+    #: The cloud's name in clouds.yaml; empty: what OS_CLOUD or the other OS_* variables say.
+    cloud: Text = ""
+    #: Seconds between two questions for what changed, and between two for everything.
+    spacing: Seconds = 60.0
+    full: Seconds = 3600.0
+    #: Seconds after which a question that was not answered is given up.
+    timeout: Seconds = 20.0
+    #: Questions for single instances in a minute, at most.
+    budget: Count = 600
+    #: Seconds that a task may be pending before an alarm is raised.
+    stuck_after: Seconds = 3600.0
+    #: Nova's names of hosts (its `host` option) that libvirt calls otherwise.
+    hosts: HostNames = {}
 
 
 class Connection(Struct, frozen=True, kw_only=True):
@@ -148,6 +222,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     hosts: tuple[Host, ...] = (Host(uri=DEFAULT_URI),)
     sweep: Sweep = Sweep()
     policy: PolicyChoice = PolicyChoice()
+    act: Act = Act()
+    breaker: Breaker = Breaker()
+    nova: Nova = Nova()
     connection: Connection = Connection()
     bridge: Bridge = Bridge()
     lease: Lease = Lease()
@@ -159,6 +236,9 @@ _SECTIONS: Final[Mapping[str, type[Struct]]] = {
     "host": NamedHost,
     "sweep": Sweep,
     "policy": PolicyChoice,
+    "act": Act,
+    "breaker": Breaker,
+    "nova": Nova,
     "connection": Connection,
     "bridge": Bridge,
     "lease": Lease,
@@ -347,8 +427,10 @@ def _convert(kind: Any, value: object, *, strict: bool) -> object:
     """Read one value as its kind; text from a variable or a flag may stand for a number (not strict)."""
     if isinstance(value, str) and kind == Seconds:
         value = span(value) / SECOND
-    if isinstance(value, str) and kind == Uris:
+    if isinstance(value, str) and kind in (Uris, Names):
         value = value.split()
+    if isinstance(value, str) and kind in (Modes, HostNames):
+        value = dict(pair.partition("=")[::2] for pair in value.split())
     converted: object = msgspec.convert(value, kind, strict=strict)
     if isinstance(converted, str) and kind == PolicyName:
         get_policy(converted)
