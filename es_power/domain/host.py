@@ -49,13 +49,16 @@ class Host:
     sweep_position: Position = START
     sweeps: int = 0
     boot_id: UUID | None = None
+    #: From where in the log on the host is in its present boot; where nobody can tell, since it was last out of sight.
+    booted: Position = START
 
 
 def evolve(host: Host, recorded: Recorded) -> Host:
     """Apply one fact of the host's own stream."""
     match recorded.event:
         case ServiceStarted() as event:
-            return replace(host, epoch=event.epoch, holder=event.holder, uri=event.uri, running=True)
+            started = replace(host, epoch=event.epoch, holder=event.holder, uri=event.uri, running=True)
+            return started if event.boot_id else replace(started, boot_id=None, booted=recorded.position)
         case ServiceStopped():
             return replace(host, running=False)
         case SettingsRecorded() as event:
@@ -69,7 +72,8 @@ def evolve(host: Host, recorded: Recorded) -> Host:
         case GapOpened() as event:
             return replace(host, blind_since=event.since, blind_reason=event.reason)
         case GapClosed():
-            return replace(host, blind_since=None, blind_reason=None)
+            seen = replace(host, blind_since=None, blind_reason=None)
+            return seen if host.boot_id else replace(seen, booted=recorded.position)
         case InventoryRecorded():
             return replace(host, inventory=recorded.version)
         case HostSwept() as event:
@@ -79,6 +83,7 @@ def evolve(host: Host, recorded: Recorded) -> Host:
                 sweep_position=recorded.position,
                 sweeps=host.sweeps + 1,
                 boot_id=event.boot_id or host.boot_id,
+                booted=recorded.position if event.boot_id not in {None, host.boot_id} else host.booted,
             )
         case _:
             return host

@@ -1,10 +1,11 @@
-"""One observer's stream, written by nobody else: in order, fenced by its version, each append with a known outcome."""
+"""A stream of one's own, written by nobody else: in order, fenced by its version, each append with a known outcome."""
 
 from collections.abc import Callable, Sequence
 
 import trio
 
-from es_power.domain.events import Event, ServiceStarted
+from es_power.domain.decisions import ActingStarted
+from es_power.domain.events import Event, Position, ServiceStarted
 from es_power.domain.ports import Append, EventLog, LabelText, Write
 from es_power.errors import ConcurrentAppendError, LogUnavailableError, TakenOverError
 from es_power.log.patience import RETRY_AFTER, append_patiently
@@ -22,12 +23,14 @@ class ObserverStream:
         #: An append whose outcome nobody waited for.
         self._given_up: Append | None = None
 
-    async def append(self, events: Sequence[Event], *, labels: Sequence[LabelText] = ()) -> None:
+    async def append(self, events: Sequence[Event], *, labels: Sequence[LabelText] = ()) -> Position | None:
         """Append these events; see `append_at`."""
-        await self.append_at(lambda _: events, labels=labels)
+        return await self.append_at(lambda _: events, labels=labels)
 
-    async def append_at(self, build: Callable[[int], Sequence[Event]], *, labels: Sequence[LabelText] = ()) -> None:
-        """Append what `build` makes of the stream's present version; nothing where it makes nothing.
+    async def append_at(
+        self, build: Callable[[int], Sequence[Event]], *, labels: Sequence[LabelText] = ()
+    ) -> Position | None:
+        """Append what `build` makes of the stream's present version, and give the first position; None for nothing.
 
         A log that is unavailable is tried until it answers: the caller waits, and what comes meanwhile waits in the
         bridge, whose overflow becomes a gap. A version conflict is never retried: somebody else holds the stream, and
@@ -37,15 +40,16 @@ class ObserverStream:
             await self._learn()
             events = build(self.version)
             if not events:
-                return
+                return None
             write = Write(stream=self.name, expected=self.version, events=events)
             append = self._given_up = Append(writes=(write,), labels=tuple(labels))
             try:
-                await append_patiently(self._log, append)
+                position = await append_patiently(self._log, append)
             except ConcurrentAppendError as conflict:
                 raise TakenOverError(self.name, await self._holder()) from conflict
             self._given_up = None
             self.version += len(events)
+            return position
 
     async def _learn(self) -> None:
         """Find out what became of an append that was cancelled while the log refused it: it may have been stored."""
@@ -59,5 +63,7 @@ class ObserverStream:
 
     async def _holder(self) -> str:
         records = await self._log.read_stream(self.name, after=self.version)
-        holders = [record.event.holder for record in records if isinstance(record.event, ServiceStarted)]
+        holders = [
+            record.event.holder for record in records if isinstance(record.event, ServiceStarted | ActingStarted)
+        ]
         return holders[-1] if holders else "another service"

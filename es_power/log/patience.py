@@ -6,6 +6,7 @@ from typing import Final
 import structlog
 import trio
 
+from es_power.domain.events import Position
 from es_power.domain.ports import Append, EventLog
 from es_power.errors import LogUnavailableError
 
@@ -15,8 +16,8 @@ RETRY_AFTER: Final = (0.1, 0.5, 2.0, 5.0)
 
 async def append_patiently(
     log: EventLog, append: Append, *, refused: Callable[[LogUnavailableError], None] = lambda _: None
-) -> None:
-    """Append, however long the log is unavailable; `refused` is told of each refusal.
+) -> Position:
+    """Append, however long the log is unavailable; give the first record's position. `refused` is told of refusals.
 
     Whether a refused append became durable all the same is looked up by its key, so nothing is stored twice. Other
     errors, a version conflict above all, are raised at once.
@@ -27,8 +28,9 @@ async def append_patiently(
         try:
             # Not cancelled in between, so that the outcome stays known; a commit takes milliseconds.
             with trio.CancelScope(shield=True):
-                if not (uncertain and await log.find(append.key) is not None):
-                    await log.append(append)
+                position = await log.find(append.key) if uncertain else None
+                if position is None:
+                    position = await log.append(append)
         except LogUnavailableError as error:
             if not uncertain:
                 structlog.get_logger().error("the log takes nothing; trying on", error=str(error))
@@ -38,4 +40,5 @@ async def append_patiently(
         else:
             if uncertain:
                 structlog.get_logger().info("the log takes appends again")
-            return
+            assert position is not None  # the scope above ends only with the commit
+            return position

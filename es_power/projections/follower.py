@@ -1,7 +1,7 @@
-"""The live end of the read models: fold what the log gains, keep the tables, tell others."""
+"""A watcher that keeps the tables."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import Self
 from uuid import UUID
 
 import structlog
@@ -12,26 +12,17 @@ from es_power.domain.events import START, Position, Recorded
 from es_power.domain.ports import EventReader
 from es_power.domain.streams import planner
 from es_power.errors import LogUnavailableError, TablesDamagedError
-from es_power.projections.reader import load, next_batch, read_models
+from es_power.projections.reader import load, read_models
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
-
-ASK_AGAIN: Final = 1.0
-"""Seconds after which a log that did not answer is asked again."""
-
-GATHER: Final = 0.05
-"""Seconds in which what the log gains is gathered, so that a storm does not fold, and commit, each record by itself."""
-
-Listener = Callable[[Sequence[Recorded], Step], Awaitable[None]]
+from es_power.projections.watcher import Listener, Watcher
 
 
-class Follower:
+class Follower(Watcher):
     """Owns the read models of a service."""
 
     def __init__(self, log: EventReader, store: Store, models: ReadModels) -> None:
-        self._log = log
-        self._store = store
-        self.models = models
+        super().__init__(log, store, models)
         #: What was folded and is not in the tables yet; they are at `_saved`.
         self._unsaved = Step()
         self._saved = models.fleet.position
@@ -39,11 +30,9 @@ class Follower:
         self._owed: set[tuple[UUID, str]] = set()
         #: How far each process manager had come when its first command was derived here.
         self._tracked: dict[str, Position] = {}
-        self._told = 0
-        self._folded = trio.Event()
 
     @classmethod
-    async def start(cls, log: EventReader, store: Store) -> "Follower":
+    async def start(cls, log: EventReader, store: Store) -> Self:
         """Make the tables where they are missing, and begin where they end; damaged ones begin anew."""
         await trio.to_thread.run_sync(store.create)
         try:
@@ -55,53 +44,17 @@ class Follower:
             models = ReadModels(resume=True)
         return cls(log, store, models)
 
-    async def caught_up(self) -> None:
-        """Wait until everything that is in the log now is folded."""
-        head = await self._log.head()
-        while self.models.fleet.position < head:
-            await self._folded.wait()
-
-    async def run(self, listener: Listener) -> None:
-        """Fold until cancelled; `listener` is awaited with each batch and what it led to, before the tables have it.
+    async def _hand_on(self, batch: Sequence[Recorded], step: Step, listener: Listener) -> None:
+        """Tell the listener before the tables have it.
 
         The tables do not go beyond a fact while a command that follows from it is not in the log: whoever begins at
         them would take it for recorded, be it this service after a crash or another one of the same log.
         """
-        while True:
-            batch = await self._next()
-            step = self.models.apply(batch)
-            self._unsaved.add(step)
-            self._tell_of_what_was_set_aside()
-            await self._settle(batch, step)
-            await listener(batch, step)
-            if not self._owed:
-                await self._save()
-            self._wake()
-
-    def _wake(self) -> None:
-        self._folded.set()
-        self._folded = trio.Event()
-
-    async def _next(self) -> Sequence[Recorded]:
-        """Wait for what the log gains; a log that does not answer is asked again."""
-        while True:
-            try:
-                if batch := await next_batch(self._log, self.models):
-                    return batch
-                # The end of the log may have been a record that was set aside, in no batch.
-                self._tell_of_what_was_set_aside()
-                self._wake()
-                await self._log.wait_beyond(self.models.fleet.position)
-                await trio.sleep(GATHER)
-            except LogUnavailableError as error:
-                structlog.get_logger().error("the log cannot be read now", error=str(error))
-                await trio.sleep(ASK_AGAIN)
-
-    def _tell_of_what_was_set_aside(self) -> None:
-        quarantined = list(self.models.fleet.quarantined.items())
-        for position, reason in quarantined[self._told :]:
-            structlog.get_logger().error("a record was set aside", position=position, reason=reason)
-        self._told = len(quarantined)
+        self._unsaved.add(step)
+        await self._settle(batch, step)
+        await listener(batch, step)
+        if not self._owed:
+            await self._save()
 
     async def _settle(self, batch: Sequence[Recorded], step: Step) -> None:
         """Note which commands are owed, and which of them the log has now."""

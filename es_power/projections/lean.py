@@ -169,10 +169,11 @@ class _Host:
 
     def has_nothing_new(self, raw: Raw) -> bool:
         """Whether a HostSwept only confirms what is known of every VM."""
-        _, _, inventory, connection, number, states, odd, _, _ = raw
+        _, _, inventory, connection, number, states, odd, boot_id, _ = raw
         place = self.place
         return (
-            states == place.states
+            (boot_id is None or UUID(bytes=boot_id) == place.host.boot_id)
+            and states == place.states
             and not odd
             and inventory == place.host.inventory
             and (connection, number) >= place.asked

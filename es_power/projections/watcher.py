@@ -1,0 +1,86 @@
+"""The live end of a log: fold what it gains, and tell others."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Self
+
+import structlog
+import trio
+
+from es_power.domain.events import Recorded
+from es_power.domain.ports import EventReader
+from es_power.errors import LogUnavailableError, TablesDamagedError
+from es_power.projections.reader import load, next_batch
+from es_power.projections.readmodels import ReadModels, Step
+from es_power.projections.store import Store
+
+ASK_AGAIN: Final = 1.0
+"""Seconds after which a log that did not answer is asked again."""
+
+GATHER: Final = 0.05
+"""Seconds in which what the log gains is gathered, so that a storm does not fold, and commit, each record by itself."""
+
+Listener = Callable[[Sequence[Recorded], Step], Awaitable[None]]
+
+
+class Watcher:
+    """Has the read models of everything that is in the log, a moment after it came; writes nothing."""
+
+    def __init__(self, log: EventReader, store: Store, models: ReadModels) -> None:
+        self._log = log
+        self._store = store
+        self.models = models
+        self._told = 0
+        self._folded = trio.Event()
+
+    @classmethod
+    async def start(cls, log: EventReader, store: Store) -> Self:
+        """Begin where the tables end; without tables that can be read, at the log's first record."""
+        try:
+            models = await load(log, store, resume=True)
+        except TablesDamagedError as damage:
+            structlog.get_logger().warning("the log is read from its beginning", because=str(damage))
+            models = ReadModels(resume=True)
+        return cls(log, store, models)
+
+    async def caught_up(self) -> None:
+        """Wait until everything that is in the log now is folded."""
+        head = await self._log.head()
+        while self.models.fleet.position < head:
+            await self._folded.wait()
+
+    async def run(self, listener: Listener) -> None:
+        """Fold until cancelled; `listener` is awaited with each batch and what it led to."""
+        while True:
+            batch = await self._next()
+            step = self.models.apply(batch)
+            self._tell_of_what_was_set_aside()
+            await self._hand_on(batch, step, listener)
+            self._wake()
+
+    async def _hand_on(self, batch: Sequence[Recorded], step: Step, listener: Listener) -> None:
+        await listener(batch, step)
+
+    def _wake(self) -> None:
+        self._folded.set()
+        self._folded = trio.Event()
+
+    async def _next(self) -> Sequence[Recorded]:
+        """Wait for what the log gains; a log that does not answer is asked again."""
+        while True:
+            try:
+                if batch := await next_batch(self._log, self.models):
+                    return batch
+                # The end of the log may have been a record that was set aside, in no batch.
+                self._tell_of_what_was_set_aside()
+                self._wake()
+                await self._log.wait_beyond(self.models.fleet.position)
+                await trio.sleep(GATHER)
+            except LogUnavailableError as error:
+                structlog.get_logger().error("the log cannot be read now", error=str(error))
+                await trio.sleep(ASK_AGAIN)
+
+    def _tell_of_what_was_set_aside(self) -> None:
+        quarantined = list(self.models.fleet.quarantined.items())
+        for position, reason in quarantined[self._told :]:
+            structlog.get_logger().error("a record was set aside", position=position, reason=reason)
+        self._told = len(quarantined)
