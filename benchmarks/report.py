@@ -13,7 +13,7 @@ from typing import Final
 import libvirt
 
 from benchmarks.figures import Figure
-from es_power.service import package_version
+from es_power.identity import package_version
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 

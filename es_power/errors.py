@@ -140,6 +140,22 @@ class CommandNotFoundError(EsPowerError):
     exit_code = 3
 
 
+class CommandStateError(EsPowerError):
+    """The stop command is at a point where that cannot be done; the message says where it is and what can be done."""
+
+
+class HoldNotFoundError(EsPowerError):
+    """No such hold stands."""
+
+    exit_code = 3
+
+
+class BreakerNotOpenError(EsPowerError):
+    """The host's breaker is not open."""
+
+    exit_code = 3
+
+
 class AmbiguousNameError(EsPowerError):
     """More than one VM fits that name; say which by UUID or HOST/NAME."""
 

@@ -4,21 +4,20 @@ Each host has an observer (facts in) and a process manager (decisions in); one f
 keeps the tables, and hands the process managers what the facts lead to.
 """
 
-import os
-import socket
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 import structlog
 import trio
 
+from es_power.acting import Acts
 from es_power.dispatch.process_manager import ProcessManager
 from es_power.domain.events import Recorded, Trigger
 from es_power.domain.policy import get_policy
 from es_power.domain.streams import observed_host, observer
 from es_power.domain.time import Timestamp
 from es_power.errors import HypervisorError, SettingsError, UnknownEventError
+from es_power.identity import holder, package_version
 from es_power.ingest.clock import now
 from es_power.ingest.hypervisor import Connection, Hypervisor
 from es_power.ingest.observer import Observer, Observing
@@ -30,20 +29,8 @@ from es_power.projections.follower import Follower
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.stop_commands import Derived
 from es_power.projections.store import Store
+from es_power.projections.watcher import Watcher
 from es_power.settings import Settings
-
-
-def holder() -> str:
-    """Say who this service is, for people: host name and process."""
-    return f"{socket.gethostname()}, process {os.getpid()}"
-
-
-def package_version() -> str:
-    """The version of es_power that runs."""
-    try:
-        return version("es-power")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 class Service:
@@ -56,12 +43,15 @@ class Service:
         follower: Follower,
         *,
         listen: Callable[[Sequence[Recorded]], None] = lambda _: None,
+        acts: Acts | None = None,
     ) -> None:
         #: The log it writes.
         self.log = log
         self._settings = settings
         self._follower = follower
         self._listen = listen
+        #: Who executes what is planned, where that is done in this process.
+        self.acts = acts
         self._policy = get_policy(settings.policy.name)
         #: By stream: who sees the host, and who appends what its facts lead to.
         self.observers: dict[str, Observer] = {}
@@ -107,6 +97,8 @@ class Service:
             for each in list(self.observers.values()):
                 await each.seeing.wait()
             await self._follower.caught_up()
+            if self.acts is not None:
+                await nursery.start(self.acts.run, hosts)
             task_status.started(self)
 
     async def _observe_later(self, name: str | None, hypervisor: Hypervisor) -> None:
@@ -221,6 +213,8 @@ class Service:
             for stream in self._follower.models.fleet.seen_on.get(instance, ()):
                 if stream in self.observers:
                     self.observers[stream].look_at(instance, Trigger.RECORD)
+        if self.acts is not None:
+            await self.acts.folded(batch, step)
         self._listen(batch)
 
 
@@ -230,8 +224,13 @@ async def serve(
     settings: Settings,
     *,
     listen: Callable[[Sequence[Recorded]], None] = lambda _: None,
+    acting: Callable[[Watcher], Acts] | None = None,
     task_status: trio.TaskStatus[Service] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run a service on a log that is open for writing; see `Service.run`."""
+    """Run a service on a log that is open for writing; see `Service.run`.
+
+    With `acting` it executes what it plans too: that makes the actors, on the service's own fold.
+    """
     follower = await Follower.start(log, Store(log.database))
-    await Service(log, settings, follower, listen=listen).run(hosts, task_status=task_status)
+    acts = acting(follower) if acting else None
+    await Service(log, settings, follower, listen=listen, acts=acts).run(hosts, task_status=task_status)

@@ -15,7 +15,7 @@ import typer
 
 from es_power.cli import commands, declare, demo, doctor, gaps, history, log, policy, replay, run, status
 from es_power.errors import EsPowerError
-from es_power.service import package_version
+from es_power.identity import package_version
 
 __all__ = ["app", "main"]
 

@@ -23,14 +23,22 @@ class ObserverStream:
         #: An append whose outcome nobody waited for.
         self._given_up: Append | None = None
 
-    async def append(self, events: Sequence[Event], *, labels: Sequence[LabelText] = ()) -> Position | None:
+    async def append(
+        self, events: Sequence[Event], *, labels: Sequence[LabelText] = (), beside: Sequence[Write] = ()
+    ) -> Position | None:
         """Append these events; see `append_at`."""
-        return await self.append_at(lambda _: events, labels=labels)
+        return await self.append_at(lambda _: events, labels=labels, beside=beside)
 
     async def append_at(
-        self, build: Callable[[int], Sequence[Event]], *, labels: Sequence[LabelText] = ()
+        self,
+        build: Callable[[int], Sequence[Event]],
+        *,
+        labels: Sequence[LabelText] = (),
+        beside: Sequence[Write] = (),
     ) -> Position | None:
         """Append what `build` makes of the stream's present version, and give the first position; None for nothing.
+
+        What stands in other streams may come `beside` it: all of it, or nothing, with ConcurrentAppendError.
 
         A log that is unavailable is tried until it answers: the caller waits, and what comes meanwhile waits in the
         bridge, whose overflow becomes a gap. A version conflict is never retried: somebody else holds the stream, and
@@ -42,10 +50,13 @@ class ObserverStream:
             if not events:
                 return None
             write = Write(stream=self.name, expected=self.version, events=events)
-            append = self._given_up = Append(writes=(write,), labels=tuple(labels))
+            append = self._given_up = Append(writes=(write, *beside), labels=tuple(labels))
             try:
                 position = await append_patiently(self._log, append)
             except ConcurrentAppendError as conflict:
+                if conflict.stream != self.name:
+                    self._given_up = None
+                    raise
                 raise TakenOverError(self.name, await self._holder()) from conflict
             self._given_up = None
             self.version += len(events)

@@ -1,8 +1,4 @@
-"""Replay: fold a log again from its first record, and say what comes out.
-
-A replay reads, checks every hash on the way, and derives; it has nothing that could append or stop. `rebuild` writes
-the read models' tables and nothing else.
-"""
+"""One pass through a log from its first record: what comes out, what of it differs from what was kept, new tables."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +10,16 @@ import trio
 
 from es_power.domain.command import Command
 from es_power.domain.decisions import CommandEvent, Sent, StopRequested, Withdrawn
-from es_power.domain.events import START, GapOpened, HostSwept, HypervisorEvent, Position, Recorded, StateObserved
+from es_power.domain.events import (
+    START,
+    GapOpened,
+    HostSwept,
+    HypervisorEvent,
+    NovaStopObserved,
+    Position,
+    Recorded,
+    StateObserved,
+)
 from es_power.domain.policy import Policy
 from es_power.domain.streams import command, planner
 from es_power.errors import LogRewoundError, ReplayDivergedError, UnknownEventError
@@ -28,7 +33,7 @@ from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.stop_commands import Derived, is_derived
 from es_power.projections.store import Store
 
-__all__ = ["Progress", "Replay", "rebuild", "replay", "verify"]
+__all__ = ["Progress", "Replay", "lives", "rebuild", "replay", "verify"]
 
 Progress = Callable[[Position], None]
 """Told how far a replay has come, after each batch."""
@@ -45,6 +50,8 @@ class Replay:
     step: Step = field(default_factory=Step)
     #: The steps of commands that were recorded and should be derived from the facts.
     recorded: list[Recorded] = field(default_factory=list)
+    #: What the log tells of stops in Nova's own history.
+    nova_stops: list[Recorded] = field(default_factory=list)
     #: How many records there were of each kind.
     kinds: Counter[str] = field(default_factory=Counter)
     #: What was observed of single VMs, each VM's part of a sweep counted; and what libvirt announced of them.
@@ -77,19 +84,7 @@ class Replay:
     @property
     def commands(self) -> list[Command]:
         """The commands that the facts call for, as if each had been recorded where it was derived."""
-        table = CommandTable()
-        for each in self.step.derived:
-            event = each.event
-            table.apply(
-                Recorded(
-                    position=each.because,
-                    stream=command(event.command),
-                    version=1,
-                    recorded_at=event.observed_at,
-                    event=event,
-                )
-            )
-        return list(table.rows.values())
+        return lives(self.step.derived)
 
     def take(self, batch: Sequence[Recorded]) -> None:
         """Fold records in the order of their positions."""
@@ -105,6 +100,25 @@ class Replay:
                 self.announcements += 1
             elif is_derived(event):
                 self.recorded.append(recorded)
+            elif isinstance(event, NovaStopObserved):
+                self.nova_stops.append(recorded)
+
+
+def lives(derived: Iterable[Derived]) -> list[Command]:
+    """Fold what was derived into commands, as if each step had been recorded where it was derived."""
+    table = CommandTable()
+    for each in derived:
+        event = each.event
+        table.apply(
+            Recorded(
+                position=each.because,
+                stream=command(event.command),
+                version=1,
+                recorded_at=event.observed_at,
+                event=event,
+            )
+        )
+    return list(table.rows.values())
 
 
 async def replay(

@@ -1,0 +1,166 @@
+"""The composition root of acting: one actor for each host, with what it reads, looks with and acts by.
+
+Runs in a process of its own (`serve_acts`), or beside the observers in one (`service.serve`); either way an actor opens
+its connections itself, and the observers never hold one that could change anything.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+import trio
+
+from es_power.dispatch.actor import Actor
+from es_power.dispatch.breaker import Limits
+from es_power.dispatch.desk import Acting, AskNova, Desk
+from es_power.dispatch.stopper import Stopper
+from es_power.domain.decisions import Route
+from es_power.domain.events import Recorded
+from es_power.domain.streams import actor as actor_stream, observer
+from es_power.errors import HypervisorError
+from es_power.identity import holder, package_version
+from es_power.ingest.clock import now
+from es_power.ingest.hypervisor import Hypervisor
+from es_power.ingest.stream import ObserverStream
+from es_power.log import SqlLog
+from es_power.log.lease import lease
+from es_power.projections.readmodels import Step
+from es_power.projections.store import Store
+from es_power.projections.watcher import Watcher
+from es_power.settings import Settings
+
+Stoppers = Callable[[str], Mapping[Route, Stopper]]
+"""Makes the ways to act on a host, by its URI."""
+
+
+def how_to_act(settings: Settings) -> Acting:
+    """What the settings say of acting."""
+    act, breaker = settings.act, settings.breaker
+    return Acting(
+        holder=holder(),
+        version=package_version(),
+        mode=settings.policy.mode,
+        modes=settings.policy.modes,
+        settle=act.settle,
+        window=act.window,
+        max_age=act.max_age,
+        expiry=act.expiry,
+        confirm=act.confirm,
+        after_boot=act.after_boot,
+        breaker=Limits(
+            within=breaker.within,
+            commands=breaker.commands,
+            share=breaker.share,
+            most=breaker.most,
+            whole=breaker.whole,
+        ),
+    )
+
+
+class Acts:
+    """The actors of some hosts."""
+
+    def __init__(
+        self, log: SqlLog, watcher: Watcher, settings: Settings, *, stoppers: Stoppers, nova: AskNova | None = None
+    ) -> None:
+        self._log = log
+        self._watcher = watcher
+        self._settings = settings
+        self._stoppers = stoppers
+        self._nova = nova
+        #: By host name.
+        self.actors: dict[str, Actor] = {}
+
+    async def folded(self, batch: Sequence[Recorded], step: Step) -> None:
+        """Hear what the watcher folded."""
+        for actor in self.actors.values():
+            actor.folded(batch, step)
+
+    async def run(
+        self,
+        hosts: Sequence[tuple[str | None, Hypervisor]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Act until cancelled; `hosts` as for `Service.run`.
+
+        Started once every host that answers has its actor; the others follow when they answer. LeaseHeldError where
+        another actor has one of the hosts; TakenOverError where another took one over.
+        """
+        async with trio.open_nursery() as nursery:
+            for name, hypervisor in hosts:
+                try:
+                    host = name or await _hostname(hypervisor)
+                except HypervisorError as error:
+                    structlog.get_logger().warning("host not reached yet", uri=hypervisor.uri, error=str(error))
+                    nursery.start_soon(self._act_later, hypervisor)
+                else:
+                    await nursery.start(self._act, host, hypervisor)
+            task_status.started()
+
+    async def _act_later(self, hypervisor: Hypervisor) -> None:
+        wait = 1.0
+        while True:
+            await trio.sleep(wait)
+            wait = min(2 * wait, self._settings.connection.backoff_max)
+            try:
+                host = await _hostname(hypervisor)
+            except HypervisorError:
+                continue
+            await self._act(host, hypervisor)
+
+    async def _act(
+        self, host: str, hypervisor: Hypervisor, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        observed = observer(host, hypervisor.driver)
+        name, how = actor_stream(observed), how_to_act(self._settings)
+        async with (
+            trio.open_nursery() as nursery,
+            lease(self._log, name, how.holder, nursery=nursery, duration=self._settings.lease.duration) as epoch,
+        ):
+            desk = Desk(
+                self._log,
+                observed,
+                own=ObserverStream(self._log, name, await self._log.version(name)),
+                models=lambda: self._watcher.models,
+                caught_up=self._watcher.caught_up,
+                hypervisor=hypervisor,
+                stoppers=self._stoppers(hypervisor.uri),
+                nova=self._nova,
+                how=how,
+                clock=now,
+            )
+            actor = self.actors[host] = Actor(desk)
+            await nursery.start(actor.run, epoch)
+            task_status.started()
+
+
+async def serve_acts(
+    log: SqlLog,
+    hosts: Sequence[tuple[str | None, Hypervisor]],
+    settings: Settings,
+    *,
+    stoppers: Stoppers,
+    nova: AskNova | None = None,
+    task_status: trio.TaskStatus[Acts] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Act by a log that is open for writing, and that others write; see `Acts.run`."""
+    watcher = await Watcher.start(log, Store(log.database))
+    acts = Acts(log, watcher, settings, stoppers=stoppers, nova=nova)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watcher.run, acts.folded)
+        await watcher.caught_up()
+        nursery.start_soon(_run, acts, hosts, task_status)
+
+
+async def _run(acts: Acts, hosts: Sequence[tuple[str | None, Hypervisor]], task_status: trio.TaskStatus[Acts]) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(acts.run, hosts)
+        task_status.started(acts)
+
+
+async def _hostname(hypervisor: Hypervisor) -> str:
+    connection = await hypervisor.open()
+    try:
+        return connection.hostname
+    finally:
+        await connection.aclose()

@@ -1,0 +1,105 @@
+"""A whole house on a real SQLite log, with a fake host and a stopper that counts: observer, process manager, actor."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import trio
+
+from es_power.acting import Acts, serve_acts
+from es_power.dispatch.actor import Actor
+from es_power.dispatch.stopper import Outcome, Result, StillWanted
+from es_power.domain.decisions import CommandEvent, Route, StopVerb
+from es_power.domain.events import Event, InstanceId
+from es_power.log import SqlLog, open_log
+from es_power.service import Service, serve
+from es_power.settings import Act, Host, Log, PolicyChoice, Settings
+from es_power.testing.hypervisor import FakeHypervisor
+
+E = TypeVar("E", bound=Event)
+
+QUICK = Act(settle=0.1, after_boot=0.001, confirm=2.0)
+
+
+@dataclass
+class CountingStopper:
+    """Powers the guest off, unless told otherwise."""
+
+    host: FakeHypervisor
+    results: list[Result] = field(default_factory=list)
+    sent: list[tuple[InstanceId, StopVerb]] = field(default_factory=list)
+    #: Called with each act before anything happens.
+    before: Callable[[InstanceId], None] = lambda _: None
+
+    async def stop(self, instance: InstanceId, verb: StopVerb, *, still_wanted: StillWanted) -> Result:
+        self.before(instance)
+        self.sent.append((instance, verb))
+        result = self.results.pop(0) if self.results else Result(outcome=Outcome.ACCEPTED)
+        if result.outcome is Outcome.ACCEPTED:
+            self.host.power_off(instance)
+        return result
+
+
+@dataclass
+class House:
+    log: SqlLog
+    host: FakeHypervisor
+    stopper: CountingStopper
+    service: Service
+    acts: Acts
+
+    @property
+    def actor(self) -> Actor:
+        return self.acts.actors[self.host.hostname]
+
+    async def facts(self, kind: type[E]) -> list[E]:
+        return [each.event for each in await self.log.read(after=0, limit=100_000) if isinstance(each.event, kind)]
+
+    async def until(self, kind: type[E], count: int = 1) -> list[E]:
+        """Wait until the log has so many facts of a kind, and give them."""
+        with trio.fail_after(10):
+            while True:
+                head = await self.log.head()
+                found = await self.facts(kind)
+                if len(found) >= count:
+                    return found
+                await self.log.wait_beyond(head)
+
+    async def life(self) -> Sequence[str]:
+        """The steps of all commands, in order."""
+        return [type(event).__name__ for event in await self.facts(CommandEvent)]
+
+
+@pytest.fixture
+async def log(tmp_path: Path) -> AsyncIterator[SqlLog]:
+    async with open_log(tmp_path / "log.db", mode="write", poll=0.02) as log:
+        yield log
+
+
+def settings(log: SqlLog, *, mode: str = "auto", act: Act = QUICK) -> Settings:
+    return Settings(
+        log=Log(path=str(log.database.place.path)),
+        hosts=(Host(uri="test:///fake"),),
+        policy=PolicyChoice(mode=mode),
+        act=act,
+    )
+
+
+@asynccontextmanager
+async def house(
+    log: SqlLog, host: FakeHypervisor, *, mode: str = "auto", act: Act = QUICK, stopper: CountingStopper | None = None
+) -> AsyncIterator[House]:
+    """Run an observer's service and an actor's beside it, as two processes would."""
+    stopper = stopper or CountingStopper(host)
+    how = settings(log, mode=mode, act=act)
+    hosts = [(None, host)]
+    async with trio.open_nursery() as nursery:
+        service = await nursery.start(serve, log, hosts, how)
+        stoppers = {Route.HYPERVISOR: stopper, Route.NOVA: stopper}
+        acts = await nursery.start(partial(serve_acts, log, hosts, how, stoppers=lambda _: stoppers))
+        yield House(log, host, stopper, service, acts)
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,147 @@
+"""A command under an actor, from its request to its end."""
+
+import trio
+
+from es_power.dispatch.stopper import Outcome, Result
+from es_power.domain.decisions import (
+    Approved,
+    Confirmed,
+    LookedAgain,
+    Refused,
+    Route,
+    Sent,
+    StopRequested,
+    StopVerb,
+    Withdrawn,
+)
+from es_power.domain.events import RecordDeclared
+from es_power.domain.states import VmState
+from es_power.ingest.clock import now
+from es_power.ingest.declarations import declare
+from es_power.log import SqlLog
+from es_power.settings import Act
+from es_power.testing.hypervisor import FakeHypervisor
+from tests.unit.dispatch.conftest import house
+
+LIFE = ["StopRequested", "Approved", "LookedAgain", "Sent", "Confirmed"]
+
+
+async def say(log: SqlLog, vm: object, vm_state: VmState) -> None:
+    await declare(log, [(vm, vm_state, None)], by="me", why="test", at=now())
+
+
+async def test_a_guest_that_should_be_stopped_and_is_on_is_stopped_once(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    async with house(log, host) as h:
+        await say(log, web, VmState.STOPPED)
+        [confirmed] = await h.until(Confirmed)
+        await trio.sleep(0.3)
+        life, sent = await h.life(), h.stopper.sent
+        [act] = await h.facts(Sent)
+
+    assert life == LIFE
+    assert sent == [(web, StopVerb.STOP)]
+    assert act.route is Route.HYPERVISOR
+    assert confirmed.window is not None
+    assert 0 < confirmed.window < 2_000_000_000
+
+
+async def test_a_declared_guest_that_is_off_needs_no_act_and_its_record_becomes_stopped(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    async with house(log, host) as h:
+        await say(log, web, VmState.ACTIVE)
+        host.power_off(web)
+        await h.until(Confirmed)
+        records = await h.facts(RecordDeclared)
+        await trio.sleep(0.3)
+        life = await h.life()
+
+    assert life == LIFE
+    assert h.stopper.sent == []
+    assert [record.vm_state for record in records] == [VmState.ACTIVE, VmState.STOPPED]
+
+
+async def test_one_that_is_started_again_within_the_settle_time_is_left_alone(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    async with house(log, host, act=Act(settle=0.5, after_boot=0.001)) as h:
+        await say(log, web, VmState.ACTIVE)
+        host.power_off(web)
+        await h.until(StopRequested)
+        host.start(web)
+        [withdrawn] = await h.until(Withdrawn)
+        await trio.sleep(0.7)
+        life = await h.life()
+
+    assert life == ["StopRequested", "Withdrawn"]
+    assert h.stopper.sent == []
+    assert withdrawn.reason == "the guest was started again"
+
+
+async def test_under_dry_run_it_is_looked_at_and_nothing_is_sent(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    async with house(log, host, mode="dry-run") as h:
+        await say(log, web, VmState.STOPPED)
+        await h.until(LookedAgain)
+        await trio.sleep(0.2)
+        host.power_off(web)
+        await h.until(Withdrawn)
+        life = await h.life()
+
+    assert life == ["StopRequested", "LookedAgain", "Withdrawn"]
+    assert h.stopper.sent == []
+
+
+async def test_under_approve_it_waits_for_a_person(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    async with house(log, host, mode="approve") as h:
+        await say(log, web, VmState.STOPPED)
+        [request] = await h.until(StopRequested)
+        await trio.sleep(0.3)
+        assert h.stopper.sent == []
+        await h.actor.approve(request.command, by="ann", why="it is retired")
+        await h.until(Confirmed)
+        [approved] = await h.facts(Approved)
+
+    assert h.stopper.sent == [(web, StopVerb.STOP)]
+    assert approved.by is not None
+
+
+async def test_what_was_refused_is_not_tried_again(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    async with house(log, host) as h:
+        h.stopper.results = [Result(outcome=Outcome.REFUSED, reason="not allowed")]
+        await say(log, web, VmState.STOPPED)
+        [refused] = await h.until(Refused)
+        h.service.observers["observer/host-1/test"].sweep_soon()
+        await trio.sleep(0.3)
+        life = await h.life()
+
+    assert refused.reason == "not allowed"
+    assert life == [*LIFE[:4], "Refused"]
+    assert len(h.stopper.sent) == 1
+
+
+async def test_what_never_arrived_is_looked_at_and_tried_again(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    async with house(log, host) as h:
+        h.stopper.results = [Result(outcome=Outcome.NOT_DELIVERED)]
+        await say(log, web, VmState.STOPPED)
+        await h.until(Confirmed)
+        life = await h.life()
+
+    assert life == LIFE
+    assert len(h.stopper.sent) == 2
