@@ -5,6 +5,7 @@ its connections itself, and the observers never hold one that could change anyth
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
 
 import structlog
 import trio
@@ -12,11 +13,13 @@ import trio
 from es_power.dispatch.actor import Actor
 from es_power.dispatch.breaker import Limits
 from es_power.dispatch.desk import Acting, AskNova, Desk
+from es_power.dispatch.door import AnyWish, Approve, CloseBreaker, Hold, Reject, Release, Retry
 from es_power.dispatch.stopper import Stopper
 from es_power.domain.decisions import Route
-from es_power.domain.events import Recorded
+from es_power.domain.events import InstanceId, Recorded
 from es_power.domain.streams import actor as actor_stream, observer
-from es_power.errors import HypervisorError
+from es_power.domain.time import Timestamp
+from es_power.errors import ActorUnavailableError, HypervisorError
 from es_power.identity import holder, package_version
 from es_power.ingest.clock import now
 from es_power.ingest.hypervisor import Hypervisor
@@ -96,6 +99,48 @@ class Acts:
                 else:
                     await nursery.start(self._act, host, hypervisor)
             task_status.started()
+
+    async def hear(self, wish: AnyWish, by: str) -> str:
+        """Do what a person wishes, and say what was done; EsPowerError says what speaks against it."""
+        match wish:
+            case Hold(host=host, instance=instance, until=until, why=why):
+                actor = self._actor_of(host) if host else self._any_actor()
+                kept = InstanceId(instance) if instance else None
+                ends = Timestamp(until) if until is not None else None
+                hold = await actor.hold(instance=kept, until=ends, by=by, why=why)
+                return f"hold {hold} stands"
+            case Release(hold=hold, why=why):
+                await self._any_actor().release(hold, by=by, why=why)
+                return f"hold {hold} is released"
+            case CloseBreaker(host=host, why=why):
+                await self._actor_of(host).close_breaker(by=by, why=why)
+                return f"the breaker of {host} is closed"
+            case Approve(command=command, why=why):
+                actor = await self._actor_for(command)
+                await actor.approve(command, by=by, why=why)
+                return f"command {command} is approved; it is looked at once more before it is sent"
+            case Reject(command=command, why=why):
+                actor = await self._actor_for(command)
+                await actor.reject(command, by=by, why=why)
+                return f"command {command} is withdrawn"
+            case Retry(command=command, why=why):
+                actor = await self._actor_for(command)
+                await actor.retry(command, by=by, why=why)
+                return f"command {command} may be tried again: a new one is requested if it is still called for"
+
+    def _any_actor(self) -> Actor:
+        for actor in self.actors.values():
+            return actor
+        raise ActorUnavailableError("this actor has reached no host yet; try again when libvirt answers")
+
+    def _actor_of(self, host: str) -> Actor:
+        if actor := self.actors.get(host):
+            return actor
+        mine = ", ".join(sorted(self.actors)) or "none yet"
+        raise ActorUnavailableError(f"this actor does not act on {host!r}; its hosts are {mine}")
+
+    async def _actor_for(self, command_id: UUID) -> Actor:
+        return self._actor_of((await self._any_actor().desk.read(command_id)).requested.host)
 
     async def _act_later(self, hypervisor: Hypervisor) -> None:
         wait = 1.0

@@ -144,6 +144,22 @@ class CommandStateError(EsPowerError):
     """The stop command is at a point where that cannot be done; the message says where it is and what can be done."""
 
 
+class ActorUnavailableError(EsPowerError):
+    """No actor answers at its socket."""
+
+    transient = True
+    exit_code = 5
+
+
+class ActorRefusedError(EsPowerError):
+    """An actor says what speaks against a wish; its own exit code comes with it."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        # An instance's is before the class's.
+        self.exit_code = exit_code  # type: ignore[misc]
+
+
 class HoldNotFoundError(EsPowerError):
     """No such hold stands."""
 
