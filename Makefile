@@ -7,7 +7,7 @@ COVERAGE_FLOOR ?= 0
 COVERAGE = --cov=es_power/domain --cov=es_power/log --cov-branch --cov-report=term-missing:skip-covered \
 	--cov-fail-under=$(COVERAGE_FLOOR)
 
-.PHONY: help demo test setup lint bench test-fresh lock
+.PHONY: help demo test test-nova setup lint bench test-fresh lock
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -20,6 +20,12 @@ test: ## run every suite whose parts are here, or one: TESTS=tests/unit
 	@scripts/setup/venv dev
 	@scripts/setup/system want test
 	@.venv/bin/pytest $(or $(TESTS),$(COVERAGE)); status=$$?; scripts/setup/system lack test; exit $$status
+
+test-nova: ## run the suite that needs a real Nova, about five minutes
+	@scripts/setup/venv dev
+	@scripts/setup/system want nova
+	@scripts/setup/nova
+	@.venv/bin/pytest tests/nova; status=$$?; scripts/setup/system lack nova; exit $$status
 
 setup: ## make .venv with everything in it
 	@scripts/setup/venv dev
