@@ -13,10 +13,7 @@ from es_power.ingest.bridge import EventBridge, Overflow
 from es_power.ingest.hypervisor import Announcement, Info
 from es_power.ingest.libvirt import LibvirtConnection, LibvirtHypervisor, event_loop
 from tests.rigs.guest import Guest, GuestUnavailableError, prepare
-from tests.rigs.libvirtd import Libvirtd, libvirtd, missing_parts
-
-PATIENCE = 40.0
-"""Seconds until a test gives up on something that libvirt should do; a busy machine needs some."""
+from tests.rigs.libvirtd import PATIENCE, Libvirtd, libvirtd, missing_parts
 
 
 class Watcher:
@@ -107,7 +104,11 @@ def daemon() -> Iterator[Libvirtd]:
 
 @pytest.fixture(scope="module")
 def guest(daemon: Libvirtd) -> Guest:
-    """The tiny guest, where the daemon's user may read it."""
+    return guest_for(daemon)
+
+
+def guest_for(daemon: Libvirtd) -> Guest:
+    """The tiny guest, where the daemon's user may read it; a test that cannot have it is skipped with the reason."""
     if reason := missing_parts(guests=True):
         pytest.skip(reason)
     try:

@@ -10,9 +10,9 @@ import trio
 from es_power.domain.events import GapReason, InstanceId
 from es_power.errors import HypervisorError, HypervisorUnavailableError
 from es_power.ingest.libvirt import LibvirtHypervisor
-from tests.libvirt.conftest import PATIENCE, Watcher, state_of
+from tests.libvirt.conftest import Watcher, state_of
 from tests.rigs.actor import actor
-from tests.rigs.libvirtd import Libvirtd
+from tests.rigs.libvirtd import PATIENCE, Libvirtd
 from tests.rigs.machines import fake_host, fake_vm
 
 pytestmark = pytest.mark.libvirt

@@ -2,12 +2,10 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import trio
 
 from es_power.domain.decisions import StopRequested
 from es_power.domain.events import (
@@ -25,88 +23,18 @@ from es_power.domain.libvirt_numbers import detail_name, event_name, reason_name
 from es_power.domain.states import PowerState, VmState
 from es_power.ingest.clock import now
 from es_power.ingest.declarations import declare
-from es_power.ingest.libvirt import LibvirtHypervisor
-from es_power.log import SqlLog, open_log
-from es_power.projections.power_state import PowerRow, digest, power_rows
-from es_power.projections.reader import read_models
-from es_power.projections.store import Store
-from es_power.service import Service, serve
-from es_power.settings import Connection, Host, Log, Settings
-from tests.libvirt.conftest import PATIENCE
-from tests.rigs.actor import Actor, actor
+from es_power.projections.power_state import power_rows
 from tests.rigs.guest import Guest
 from tests.rigs.libvirtd import Libvirtd
 from tests.rigs.machines import real_vm
+from tests.rigs.recording import Recording, count, recording
 
 pytestmark = pytest.mark.libvirt
 
 
-class Recording:
-    """A service that observes one URI, its log, and a second process that acts."""
-
-    def __init__(self, service: Service, log: SqlLog, other: Actor) -> None:
-        self.service = service
-        self.log = log
-        self._other = other
-
-    async def act(self, *words: object) -> None:
-        await trio.to_thread.run_sync(self._other.act, *words)
-
-    async def records(self) -> list[Recorded]:
-        return list(await self.log.read(after=0, limit=100_000))
-
-    async def until(self, wanted: Callable[[list[Recorded]], bool]) -> list[Recorded]:
-        """Wait until the log says something, and give all of it."""
-        with trio.move_on_after(PATIENCE):
-            while True:
-                records = await self.records()
-                if wanted(records) and self.service.models.fleet.position >= records[-1].position:
-                    return records
-                await trio.sleep(0.02)
-        raise AssertionError("\n".join(str(recorded.event) for recorded in records))
-
-    async def instance(self, name: str) -> InstanceId:
-        """The UUID that bears a name."""
-        for row in power_rows(self.service.models.fleet, now=now(), everything=True):
-            if row.name and name in (await self.log.labels([row.name.id])).values():
-                return row.instance
-        raise AssertionError(name)
-
-    async def row(self, instance: InstanceId, state: PowerState | None) -> PowerRow:
-        """Wait until the table says so, confirmed by an observation (None: gone), and give the row."""
-        with trio.move_on_after(PATIENCE):
-            while True:
-                for row in power_rows(self.service.models.fleet, now=now(), everything=True):
-                    same = row.gone if state is None else row.power_state == state
-                    if row.instance == instance and same and not row.provisional:
-                        return row
-                await trio.sleep(0.02)
-        raise AssertionError(list(power_rows(self.service.models.fleet, now=now(), everything=True)))
-
-
-@asynccontextmanager
-async def recording(uri: str, path: Path) -> AsyncIterator[Recording]:
-    settings = Settings(
-        log=Log(path=str(path)),
-        hosts=(Host(uri=uri),),
-        connection=Connection(keepalive_interval=1, keepalive_count=1, backoff_max=0.2),
-    )
-    hypervisor = LibvirtHypervisor(uri, deadline=5, keepalive_interval=1, keepalive_count=1)
-    with actor(uri) as other:
-        async with open_log(path, mode="write", poll=0.02) as log, trio.open_nursery() as nursery:
-            service = await nursery.start(serve, log, [(None, hypervisor)], settings)
-            yield Recording(service, log, other)
-            nursery.cancel_scope.cancel()
-        async with open_log(path) as log:
-            # Whatever a test did: what the tables say is what a replay says.
-            live, _ = await read_models(log, Store(log.database))
-            replayed, _ = await read_models(log)
-            assert digest(live.fleet) == digest(replayed.fleet)
-
-
 @pytest.fixture
 async def recorded(loop: None, daemon: Libvirtd, tmp_path: Path) -> AsyncIterator[Recording]:
-    async with recording(daemon.uri(), tmp_path / "log.db") as recording_:
+    async with recording(tmp_path / "log.db", daemon.uri()) as recording_:
         yield recording_
 
 
@@ -126,10 +54,6 @@ def story(records: list[Recorded], instance: InstanceId) -> list[str]:
             case _:
                 pass
     return words
-
-
-def count(records: list[Recorded], kind: type) -> int:
-    return sum(isinstance(recorded.event, kind) for recorded in records)
 
 
 async def test_what_another_process_does_is_recorded_and_asked_after(recorded: Recording) -> None:
@@ -182,7 +106,7 @@ async def test_a_vm_that_is_undefined_is_gone_and_not_off(recorded: Recording) -
 async def test_a_daemon_that_is_killed_or_hangs_leaves_a_gap_that_a_sweep_closes(
     loop: None, daemon: Libvirtd, tmp_path: Path, end: str, reason: GapReason
 ) -> None:
-    async with recording(daemon.uri(), tmp_path / "log.db") as recorded:
+    async with recording(tmp_path / "log.db", daemon.uri()) as recorded:
         getattr(daemon, end)()
         records = await recorded.until(lambda records: count(records, GapOpened) == 1)
         assert isinstance(records[-1].event, GapOpened)
@@ -202,7 +126,7 @@ async def test_what_real_guests_do_and_suffer_is_recorded(
 ) -> None:
     uri, folder = daemon.uri("qemu", "/session"), daemon.directory / "guest"
     acts = {"off": "poweroff", "panics": "panic", "pauses": "none", "saves": "none", "dies": "none"}
-    async with recording(uri, tmp_path / "log.db") as recorded:
+    async with recording(tmp_path / "log.db", uri) as recorded:
         for name, act in acts.items():
             xml = real_vm(name, guest, act=act, console=folder / f"{name}.console")
             await recorded.act("-", "defineXML", xml)

@@ -3,6 +3,9 @@
 As root it runs as `nobody`, since libvirt's session mode is for plain users; otherwise as whoever runs the tests. The
 test driver inside it (``test+unix://``) is shared over processes, which the one inside a process is not; the qemu
 driver inside it runs real guests in software (TCG).
+
+Two of them migrate guests to each other where each has a host name of its own. Root gives it one in namespaces: a UTS
+namespace for the name, and a mount namespace for an /etc/hosts that knows it, so that nobody asks the network for it.
 """
 
 import os
@@ -16,12 +19,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
+from uuid import uuid4
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_CONFIGURATION = 'log_outputs="3:file:{directory}/libvirtd.log"\n'
+# Two hosts with one UUID, which is the machine's, would be one and the same to a migration.
+_CONFIGURATION = 'log_outputs="3:file:{directory}/libvirtd.log"\nhost_uuid="{uuid}"\n'
 # virtlogd is another daemon, and a session has none: qemu writes its own log.
 _QEMU_CONFIGURATION = 'stdio_handler = "file"\n'
+_NAMESPACES = ("unshare", "--mount", "--uts")
+_NAMED_HOST = (*_NAMESPACES, "sh", "-ec", 'hostname "$0"; mount --bind "$1" /etc/hosts; shift; exec "$@"')
+
+PATIENCE = 40.0
+"""Seconds until a test gives up on something that libvirt should do; a busy machine needs some."""
 
 
 def missing_parts(*, guests: bool = False) -> str | None:
@@ -35,17 +45,31 @@ def missing_parts(*, guests: bool = False) -> str | None:
     return None
 
 
-class Libvirtd:
-    """One libvirtd that can be killed, hung and started again over the same state."""
+def no_named_hosts() -> str | None:
+    """Say why a libvirtd cannot have a host name of its own here; None where it can."""
+    if os.geteuid() != 0:
+        return "a second host name on one machine takes namespaces: run it as root"
+    if subprocess.run([*_NAMESPACES, "true"], capture_output=True, check=False).returncode:
+        return "a second host name on one machine takes namespaces, which are forbidden here (CAP_SYS_ADMIN)"
+    return None
 
-    def __init__(self, directory: Path) -> None:
+
+class Libvirtd:
+    """One libvirtd that can be killed, hung and started again over the same state.
+
+    With `host` it has that host name (`no_named_hosts` says whether it can), else the machine's.
+    """
+
+    def __init__(self, directory: Path, *, host: str | None = None) -> None:
         self.directory = directory
+        self.host = host
         self.socket = directory / "run" / "libvirt" / "libvirt-sock"
         self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("run", "config/libvirt", "cache", "data"):
             (directory / name).mkdir(parents=True)
-        (directory / "libvirtd.conf").write_text(_CONFIGURATION.format(directory=directory))
+        (directory / "libvirtd.conf").write_text(_CONFIGURATION.format(directory=directory, uuid=uuid4()))
+        (directory / "hosts").write_text(f"127.0.0.1 localhost\n127.0.0.1 {host}\n")
         (directory / "config" / "libvirt" / "qemu.conf").write_text(_QEMU_CONFIGURATION)
         self.give_away(directory)
 
@@ -61,13 +85,16 @@ class Libvirtd:
 
     def start(self) -> Self:
         """Start it, and wait until it accepts connections (a killed one leaves its socket file behind)."""
-        as_user: dict[str, Any] = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+        named_host = (*_NAMED_HOST, self.host, self.directory / "hosts") if self.host else ()
+        as_user = ("--reuid", str(self._user.pw_uid), "--regid", str(self._user.pw_gid), "--clear-groups")
         self._process = subprocess.Popen(
             # It ends with the tests, though they crash: an abort skips every fixture's end.
             [
+                *named_host,
                 "setpriv",
                 "--pdeathsig",
                 "KILL",
+                *(as_user if os.geteuid() == 0 else ()),
                 "libvirtd",
                 "-f",
                 self.directory / "libvirtd.conf",
@@ -85,7 +112,6 @@ class Libvirtd:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            **(as_user if os.geteuid() == 0 else {}),
         )
         deadline = time.monotonic() + 20
         while not self._accepts():
@@ -144,11 +170,11 @@ class Libvirtd:
 
 
 @contextmanager
-def libvirtd() -> Iterator[Libvirtd]:
+def libvirtd(host: str | None = None) -> Iterator[Libvirtd]:
     """Run a libvirtd of one's own (in a short path: a socket's may have 107 bytes)."""
     directory = Path(tempfile.mkdtemp(prefix="es-power-"))
     directory.chmod(0o755)
-    daemon = Libvirtd(directory)
+    daemon = Libvirtd(directory, host=host)
     try:
         yield daemon.start()
     finally:
