@@ -7,10 +7,10 @@ COVERAGE_FLOOR ?= 0
 COVERAGE = --cov=es_power/domain --cov=es_power/log --cov-branch --cov-report=term-missing:skip-covered \
 	--cov-fail-under=$(COVERAGE_FLOOR)
 
-.PHONY: help demo test test-nova setup lint bench test-fresh lock
+.PHONY: help demo test test-nova test-migration setup lint bench test-fresh lock
 
 help:
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
 demo: ## watch libvirt's events become a log, a table and dry-run stop commands
 	@scripts/setup/venv runtime
@@ -26,6 +26,9 @@ test-nova: ## run the suite that needs a real Nova, about five minutes
 	@scripts/setup/system want nova
 	@scripts/setup/nova
 	@.venv/bin/pytest tests/nova; status=$$?; scripts/setup/system lack nova; exit $$status
+
+test-migration: ## run the suite that migrates guests between two libvirtd, about a minute
+	@$(MAKE) --no-print-directory test TESTS=tests/migration
 
 setup: ## make .venv with everything in it
 	@scripts/setup/venv dev
