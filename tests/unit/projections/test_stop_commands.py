@@ -102,21 +102,6 @@ def test_a_task_that_is_set_withdraws(facts: Facts) -> None:
     assert rules(facts) == ["f", "withdrawn"]
 
 
-def test_the_old_host_s_report_after_a_migration_stops_nothing(facts: Facts) -> None:
-    """CloudStack #3741: the host that a VM has left reports it as off."""
-    facts.declare(WEB, VmState.ACTIVE)
-    facts.start("b")
-    facts.announce(WEB, 2, 1, "b")
-    facts.announce(WEB, 3, 1, "a")
-    facts.announce(WEB, 4, 1, "b")
-    facts.observe(WEB, 1, 2, "b")
-    facts.announce(WEB, 5, 3, "a")
-    facts.observe(WEB, None, host="a")
-    facts.observe(WEB, 5, 4, "a")
-
-    assert rules(facts) == []
-
-
 def test_a_vm_that_left_for_a_host_nobody_observes_is_not_stopped(facts: Facts) -> None:
     facts.declare(WEB, VmState.ACTIVE)
     facts.announce(WEB, 5, 3)
