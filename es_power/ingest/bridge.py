@@ -49,8 +49,10 @@ class EventBridge(Generic[T]):
         self._capacity = capacity
         self._listeners: list[Callable[[Sequence[T | Overflow[T]]], Awaitable[None]]] = []
         self._emitting = trio.Lock()
-        #: Events; and overflows, where their emission was broken off.
-        self._queue: deque[T | Overflow[T]] = deque()
+        # Each event with how many had been dropped before it. The thread that queues writes both, so that a loss that
+        # it came to count late, after the queue that it saw full was emptied, still stands before what it took in next.
+        # An overflow waits here too, where its emission was broken off.
+        self._queue: deque[tuple[T | Overflow[T], int]] = deque()
         # Written by the native thread only.
         self._queued = 0
         self._dropped = 0
@@ -64,7 +66,7 @@ class EventBridge(Generic[T]):
     def queue_event(self, event: T) -> None:
         """Take in one event, on libvirt's thread."""
         if len(self._queue) < self._capacity:
-            self._queue.append(event)
+            self._queue.append((event, self._dropped))
             self._queued += 1
         else:
             self._dropped += 1
@@ -96,23 +98,28 @@ class EventBridge(Generic[T]):
     async def emit_queued_events(self) -> None:
         """Hand all that is queued to the listeners as one batch; returns when they are done with it."""
         async with self._emitting:
-            batch = [self._queue.popleft() for _ in range(len(self._queue))]
-            # Counted after the queue was emptied, and only a full queue drops: so the latest event came before the
-            # first that was lost, and a gap that begins there never begins too late.
-            lost = self._dropped - self._reported
-            self._reported += lost
-            if batch:
-                self._latest = batch[-1].after if isinstance(batch[-1], Overflow) else batch[-1]
-            if lost:
-                assert self._latest is not None
-                batch.append(Overflow(lost, after=self._latest))
+            batch: list[T | Overflow[T]] = []
+            for _ in range(len(self._queue)):
+                item, dropped = self._queue.popleft()
+                self._tell_lost(batch, dropped)
+                batch.append(item)
+                self._latest = item.after if isinstance(item, Overflow) else item
+            # The losses that no event has followed yet; perhaps one has by now, and then the gap begins too early.
+            self._tell_lost(batch, self._dropped)
             try:
                 await self._emit(batch)
             except BaseException:
                 # Cancelled, as when the service ends: whoever emits next finds it all in its place.
-                self._queue.extendleft(reversed(batch))
+                self._queue.extendleft((item, 0) for item in reversed(batch))
                 raise
             self._emitted += sum(not isinstance(item, Overflow) for item in batch)
+
+    def _tell_lost(self, batch: list[T | Overflow[T]], dropped: int) -> None:
+        lost = dropped - self._reported
+        if lost > 0:
+            assert self._latest is not None  # only a full queue drops
+            batch.append(Overflow(lost, after=self._latest))
+            self._reported = dropped
 
     async def emit_event(self, event: T) -> None:
         """Hand one event to the listeners, past the queue and after what is being emitted: for one that trio made."""

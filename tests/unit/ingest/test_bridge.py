@@ -222,3 +222,17 @@ async def test_a_loss_that_is_noticed_after_the_queue_was_emptied_is_told() -> N
     await bridge.emit_queued_events()
 
     assert listener.items == [1, Overflow(1, after=1)]
+
+
+async def test_a_loss_that_is_counted_late_is_told_before_the_events_that_followed_it() -> None:
+    bridge, listener = EventBridge[int](capacity=2), Listener()
+    bridge.register_event_listener(listener)
+    bridge.queue_event(1)
+    await bridge.emit_queued_events()
+    bridge._dropped += 1  # as above, and more events came before anyone looked
+    bridge.queue_event(3)
+    bridge.queue_event(4)
+    bridge.queue_event(5)
+    await bridge.emit_queued_events()
+
+    assert listener.batches[1] == [Overflow(1, after=1), 3, 4, Overflow(1, after=4)]
