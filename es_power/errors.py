@@ -128,6 +128,44 @@ class HypervisorUnavailableError(HypervisorError):
     exit_code = 5
 
 
+class NovaError(EsPowerError):
+    """Nova's API gave no answer that can be used."""
+
+
+class NovaUnavailableError(NovaError):
+    """Nova's API cannot be reached; that says nothing about its instances.
+
+    Of a stop: nothing was done, so it may be tried again; `retry_after` is how many seconds Nova wants to be left alone.
+    """
+
+    transient = True
+    exit_code = 5
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class NovaAnswerError(NovaError):
+    """What came from Nova's address is not an answer of Nova's: broken off, not JSON, of another shape or too long."""
+
+
+class NovaRefusedError(NovaError):
+    """Nova or Keystone understood the request and refuses it; asked again, they would say the same."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class NovaOutcomeUnknownError(NovaError):
+    """A stop went out and no answer says what became of it; it has to be observed, and never repeated."""
+
+
+class NovaVouchesError(EsPowerError):
+    """Nova vouches for the instance, and its word is before a person's."""
+
+
 class InstanceNotFoundError(EsPowerError):
     """No VM of that name or UUID is known to this log."""
 

@@ -1,27 +1,37 @@
-"""`es-power commands`: the stop commands that were planned, and what justifies them."""
+"""`es-power commands`: the stop commands that were planned, what justifies them, and what becomes of them."""
 
+from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
+from es_power.cli.command_rows import COMMANDS, LIFE, command_row, life_row
 from es_power.cli.options import ASK, ConfigOption, LogOption, OutputOption, Printer, UtcOption, ask, place, take_view
-from es_power.cli.rows import COMMANDS, command_row
+from es_power.cli.wishes import WhyOption, wish
+from es_power.dispatch.door import Approve, Reject, Retry
 from es_power.log import SqlLog
 from es_power.output import Format
-from es_power.projections.queries import Explained, command, commands
+from es_power.projections.explain import Explained, command, commands
+
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The command's id, or the beginning of it.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Show stop commands, and the facts that justify them.")
+    group = typer.Typer(no_args_is_help=True, help="Show stop commands and what justifies them; approve or reject one.")
     group.command(name="list")(_list)
     group.command(name="show")(_show)
+    group.command(name="approve")(_approve)
+    group.command(name="reject")(_reject)
+    group.command(name="retry")(_retry)
     app.add_typer(group, name="commands", rich_help_panel=ASK)
 
 
 def _list(
     *,
     only_open: Annotated[bool, typer.Option("--open", help="Only those that may still be sent.")] = False,
+    host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="Only those of one host.")] = None,
     log: LogOption = None,
     config: ConfigOption = None,
     output: OutputOption = Format.TABLE,
@@ -32,21 +42,51 @@ def _list(
     async def question(opened: SqlLog) -> list[Explained]:
         return await commands(await take_view(opened))
 
-    found = [each for each in ask(place(log, config), question) if each.row.state.is_open or not only_open]
+    found = [
+        each
+        for each in ask(place(log, config), question)
+        if (each.row.state.is_open or not only_open) and host in (None, each.row.requested.host)
+    ]
     Printer(output, utc).rows([command_row(each) for each in found], COMMANDS)
 
 
 def _show(
-    command_id: Annotated[str, typer.Argument(metavar="ID", help="The command's id, or the beginning of it.")],
+    command_id: IdArgument,
     *,
     log: LogOption = None,
     config: ConfigOption = None,
     output: OutputOption = Format.TABLE,
     utc: UtcOption = False,
 ) -> None:
-    """Show one stop command with what was observed and what the record said."""
+    """Explain one stop command: the table's cell, its inputs with their positions, what was done, and by whom."""
+    explained = ask(place(log, config), lambda opened: _explained(opened, command_id))
+    printer, life = Printer(output, utc), [life_row(step) for step in explained.life]
+    if output is Format.TABLE:
+        printer.one(command_row(explained), COMMANDS)
+        typer.echo()
+        printer.rows(life, LIFE)
+    else:
+        printer.one({**command_row(explained), "life": life}, COMMANDS)
 
-    async def question(opened: SqlLog) -> Explained:
-        return await command(await take_view(opened), command_id)
 
-    Printer(output, utc).one(command_row(ask(place(log, config), question)), COMMANDS)
+def _approve(command_id: IdArgument, *, why: WhyOption, log: LogOption = None, config: ConfigOption = None) -> None:
+    """Let a command be sent: it is looked at once more, and withdrawn if it is not called for any more."""
+    wish(Approve(why=why, command=_id(command_id, log, config)), log, config)
+
+
+def _reject(command_id: IdArgument, *, why: WhyOption, log: LogOption = None, config: ConfigOption = None) -> None:
+    """Withdraw a command; no other is planned while the same disagreement lasts."""
+    wish(Reject(why=why, command=_id(command_id, log, config)), log, config)
+
+
+def _retry(command_id: IdArgument, *, why: WhyOption, log: LogOption = None, config: ConfigOption = None) -> None:
+    """Have one that was refused, failed, expired or rejected planned anew, if it is still called for."""
+    wish(Retry(why=why, command=_id(command_id, log, config)), log, config)
+
+
+def _id(text: str, log: str | None, config: Path | None) -> UUID:
+    return ask(place(log, config), lambda opened: _explained(opened, text)).row.requested.command
+
+
+async def _explained(opened: SqlLog, command_id: str) -> Explained:
+    return await command(await take_view(opened), command_id)

@@ -19,7 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from es_power import settings as settings_module, telemetry
-from es_power.cli.run import libvirt_hypervisor, observing
+from es_power.cli.run import observing
+from es_power.cli.serving import libvirt_hypervisor
 from es_power.demo.guests import URI, Guests
 from es_power.demo.story import Story
 from es_power.demo.telling import Teller

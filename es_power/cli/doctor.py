@@ -13,7 +13,7 @@ import sqlalchemy as sa
 import trio
 import typer
 
-from es_power.cli.run import libvirt_hypervisor
+from es_power.cli.serving import libvirt_hypervisor
 from es_power.errors import EsPowerError, HypervisorError, LogError
 from es_power.ingest.clock import clock_synchronised
 from es_power.ingest.libvirt import event_loop

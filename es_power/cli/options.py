@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 ASK: Final = "Ask the log"
 KEEP: Final = "Keep records and the log"
+STEER: Final = "Steer the actor"
 _PANEL: Final = "Common options"
 
 LogOption = Annotated[

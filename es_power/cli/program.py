@@ -13,7 +13,22 @@ from typing import Annotated
 
 import typer
 
-from es_power.cli import commands, declare, demo, doctor, gaps, history, log, policy, replay, run, status
+from es_power.cli import (
+    act,
+    breaker,
+    commands,
+    declare,
+    demo,
+    doctor,
+    gaps,
+    history,
+    hold,
+    log,
+    policy,
+    replay,
+    run,
+    status,
+)
 from es_power.errors import EsPowerError
 from es_power.identity import package_version
 
@@ -37,7 +52,7 @@ def _root(
 ) -> None:
     """Keep the power state of libvirt VMs true, and say afterwards what happened, who knew it when, and what followed.
 
-    Facts are in one log that is only ever appended to; every answer is read from it. Nothing here stops a VM.
+    Facts are in one log that is only ever appended to; every answer is read from it. Only `act` stops a VM.
     """
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help(), nl=False)
@@ -51,7 +66,8 @@ def _app() -> typer.Typer:
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
     )
-    for module in (run, demo, doctor, status, history, gaps, commands, replay, policy, declare, log):
+    asking = (status, history, gaps, commands, replay, policy)
+    for module in (run, act, demo, doctor, *asking, hold, breaker, declare, log):
         module.register(made)
     return made
 

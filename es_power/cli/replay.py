@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
+from es_power.cli.command_rows import COMMANDS, command_row
+from es_power.cli.differences import DIFFERENCES, difference_rows
 from es_power.cli.options import (
     KEEP,
     UNDERSTOOD,
@@ -22,14 +24,25 @@ from es_power.cli.options import (
     note,
     place,
 )
-from es_power.cli.rows import COMMANDS, REPLAY, command_row, replay_row
+from es_power.cli.rows import REPLAY, replay_row
 from es_power.domain.policy import Policy, get_policy
 from es_power.log import SqlLog
 from es_power.output import Format
-from es_power.projections.queries import explain, look
-from es_power.replay import Progress, Replay, rebuild as rebuild_tables, replay as replay_log, verify as verify_log
+from es_power.projections.explain import explain
+from es_power.projections.queries import look
+from es_power.replay import (
+    Comparison,
+    Progress,
+    Replay,
+    Side,
+    compare,
+    rebuild as rebuild_tables,
+    replay as replay_log,
+    verify as verify_log,
+)
 
 _SHOWN: Final = 5  # records set aside that are told one by one
+_FINDING: Final = 4  # the exit code, as of --verify
 
 
 def register(app: typer.Typer) -> None:
@@ -44,6 +57,15 @@ def replay(
     ] = None,
     policy: Annotated[
         str | None, typer.Option("--policy", help="Show which commands this policy would have requested.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="POLICY|nova",
+            help="Show where the stops of --policy, else the recorded ones, differ from those of another policy, "
+            "or from those that Nova's own history shows as its own; 4 where they do.",
+        ),
     ] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Put what comes out in the place of the tables beside the log.")
@@ -60,8 +82,11 @@ def replay(
 
     Ends with a digest of each projection: equal digests mean equal projections.
     """
-    if policy and (rebuild or verify):
-        raise typer.BadParameter("a what-if is neither kept nor compared", param_hint="'--policy'")
+    if (policy or against) and (rebuild or verify):
+        flag = "--policy" if policy else "--against"
+        raise typer.BadParameter("a what-if is not kept, nor compared with what was", param_hint=f"'{flag}'")
+    if policy and policy == against:
+        raise typer.BadParameter(f"{policy} cannot differ from itself", param_hint="'--against'")
     if until and (rebuild or verify):
         raise typer.BadParameter("tables are kept and compared at the end of the log", param_hint="'--until'")
     printer, where = Printer(output, utc), place(log, config)
@@ -71,7 +96,11 @@ def replay(
         if not verify:
             printer.one(replay_row(rebuilt, verified=None), REPLAY)
             return
-    if whatif is not None:
+    if against:
+        other: Side = "nova" if against == "nova" else get_policy(against)
+        if ask(where, lambda opened: _compare(opened, printer, until, whatif or "recorded", other)):
+            raise typer.Exit(_FINDING)
+    elif whatif is not None:
         ask(where, lambda opened: _what_if(opened, printer, until, whatif))
     else:
         ask(where, lambda opened: _replay(opened, printer, until, verify=verify))
@@ -99,6 +128,27 @@ async def _what_if(log: SqlLog, printer: Printer, until: str | None, policy: Pol
     printer.rows([command_row(each) for each in called_for], COMMANDS)
     recorded = replayed.counts["commands"]
     note(f"es-power: {policy.name} would have requested {len(called_for)} commands; the log has {recorded}")
+
+
+async def _compare(log: SqlLog, printer: Printer, until: str | None, left: Side, right: Side) -> bool:
+    """Show where two sides differ; whether they do."""
+    last = (await find_moment(log, until, "--until", zone=printer.zone)).position if until else None
+    with _bar(await log.head() if last is None else last) as progress:
+        compared = await compare(log, left, right, until=last, progress=progress)
+    printer.rows(await difference_rows(log, compared), DIFFERENCES)
+    if right == "nova":
+        _tell_of_novas_history(compared)
+    otherwise = f" ({compared.otherwise} of them another command)" if compared.otherwise else ""
+    only = f"{compared.only_left} only in {compared.left}, {compared.only_right} only in {compared.right}"
+    note(f"es-power: stops: {compared.both} in both{otherwise}, {only}")
+    return bool(compared.differing)
+
+
+def _tell_of_novas_history(compared: Comparison) -> None:
+    if not compared.replay.nova_stops:
+        note("es-power: the log tells of no stop in Nova's history, which is read where `[nova] enabled` is set")
+    if compared.unseen:
+        note(f"es-power: {compared.unseen} stops of Nova's are left out: nothing was known of the VM then")
 
 
 async def _rebuild(log: SqlLog) -> Replay:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from es_power.cli.words import words
-from es_power.domain.decisions import CommandEvent, StopRequested, Withdrawn
+from es_power.domain.decisions import CommandEvent, Confirmed, LookedAgain, Sent, StopRequested, Withdrawn
 from es_power.domain.events import (
     Event,
     GapClosed,
@@ -19,12 +19,12 @@ from es_power.domain.events import (
     ServiceStarted,
     StateObserved,
 )
-from es_power.domain.libvirt_numbers import POWER_STATES, detail_name, event_name, reason_name, state_name
+from es_power.domain.libvirt_numbers import detail_name, event_name, reason_name, state_name
 from es_power.domain.states import UNKNOWN, PowerState
 from es_power.log.description import Description
 from es_power.output import Column, Row
 from es_power.projections.narrative import Line
-from es_power.projections.queries import Explained, Gap, Status
+from es_power.projections.queries import Gap, Status
 from es_power.replay import Replay
 
 POWER_STYLES: Final[Mapping[str, str]] = {
@@ -161,10 +161,10 @@ def line_row(line: Line, instance: InstanceId) -> Row:
         }
         return {**row, **_state(entry.state, entry.reason), **run}
     said = {} if line.by is None else {"by": line.by, "why": line.why}
-    return {**row, **_details(line.event), **said}
+    return {**row, **details(line.event), **said}
 
 
-def _details(event: Event | None) -> Row:
+def details(event: Event | None) -> Row:
     """What a kind of fact has beside what all have."""
     match event:
         case LifecycleEvent(event=number, detail=detail):
@@ -186,8 +186,14 @@ def _details(event: Event | None) -> Row:
             return {"command_id": id_, "command": verb, "policy": policy, "rule": rule, "reason": why}
         case Withdrawn(command=id_, reason=why, because=because):
             return {"command_id": id_, "reason": why, "because": because}
+        case LookedAgain(command=id_, reason=why, observation=observation, record=record):
+            return {"command_id": id_, "reason": why, "observation": observation, "record": record}
+        case Sent(command=id_, verb=verb, route=route):
+            return {"command_id": id_, "command": verb, "route": route}
+        case Confirmed(command=id_, because=because, window=window):
+            return {"command_id": id_, "because": because, "window": window}
         case CommandEvent(command=id_):
-            return {"command_id": id_}
+            return {"command_id": id_, "reason": getattr(event, "reason", None)}
         case ServiceStarted(holder=holder):
             return {"holder": holder}
         case _:
@@ -216,68 +222,6 @@ def gap_row(gap: Gap) -> Row:
         "lost": gap.lost,
         "position": gap.position,
     }
-
-
-# -------------------------------------------------------------------------------------------------- commands
-
-COMMANDS: Final = (
-    Column("requested_at", time=True),
-    Column("name"),
-    Column("host"),
-    Column("policy"),
-    Column("rule"),
-    Column("command"),
-    Column("state", styles={"Planned": "yellow", "Withdrawn": "dim"}),
-    Column("reason", limit=None),
-    Column("id"),
-    Column("instance", in_table=False),
-    Column("policy_version", in_table=False),
-    Column("position", in_table=False),
-    Column("justification", in_table=False),
-    Column("ended", in_table=False),
-    Column("at", time=True, in_table=False),
-    Column("observed_at", time=True, in_table=False),
-    Column("asked_at", time=True, in_table=False),
-)
-
-
-def command_row(command: Explained) -> Row:
-    """One stop command, with what justifies it."""
-    request, life = command.row.requested, command.row
-    return {
-        "id": request.command,
-        "instance": request.instance,
-        "name": command.name,
-        "host": request.host,
-        "policy": request.policy,
-        "policy_version": request.policy_version,
-        "rule": request.rule,
-        "command": request.verb,
-        "state": life.state,
-        "requested_at": request.observed_at,
-        "position": life.position,
-        "reason": request.reason,
-        "justification": {"observation": _observation(command), "record": _record(command)},
-        "ended": None if life.state.is_open else {"reason": life.reason, "position": life.last_position},
-    }
-
-
-def _observation(command: Explained) -> Row:
-    request = command.row.requested
-    place = {"position": request.observation, "index": request.observation_index}
-    event = command.observation.event if command.observation else None
-    if not isinstance(event, StateObserved):
-        return place
-    power_state = PowerState.NOSTATE if event.state is None else POWER_STATES.get(event.state)
-    return {**place, "observed_at": event.observed_at, "power_state": power_state, **_details(event)}
-
-
-def _record(command: Explained) -> Row:
-    place = {"position": command.row.requested.record}
-    event = command.record.event if command.record else None
-    if event is None:
-        return place
-    return {**place, "observed_at": event.observed_at, **_details(event), "by": command.by, "why": command.why}
 
 
 # ---------------------------------------------------------------------------------------------------- replay

@@ -1,6 +1,5 @@
-"""`es-power run`: the service."""
+"""`es-power run`: the service that observes, and with ``--act`` executes what it plans."""
 
-import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -12,9 +11,10 @@ import trio
 import typer
 
 from es_power import telemetry
+from es_power.cli.serving import Acting, libvirt_hypervisor, stay, until_stopped
 from es_power.domain.events import Recorded
 from es_power.ingest.hypervisor import Hypervisor
-from es_power.ingest.libvirt import LibvirtHypervisor, event_loop
+from es_power.ingest.libvirt import event_loop
 from es_power.log import open_log
 from es_power.service import Service, serve
 from es_power.settings import Settings, load
@@ -32,44 +32,32 @@ def run(
     config: Annotated[Path | None, typer.Option(help="Read this settings file instead of the usual ones.")] = None,
     spacing: Annotated[str | None, typer.Option(help='Time between two sweeps, for example "10m".')] = None,
     policy: Annotated[str | None, typer.Option(help="The policy of instances that somebody vouches for.")] = None,
+    mode: Annotated[str | None, typer.Option(help="dry-run, approve or auto; needs --act.")] = None,
+    act: Annotated[bool, typer.Option("--act", help="Execute what is planned too, as `es-power act` does.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    """Observe libvirt hosts into the log until stopped; plans stop commands, and never acts."""
-    overrides = {"observe.uri": uri, "log.path": log, "sweep.spacing": spacing, "policy.name": policy}
+    """Observe libvirt hosts into the log until stopped, and plan stop commands; without --act it never acts."""
+    if mode is not None and not act:
+        raise typer.BadParameter(
+            "a mode is for whoever acts; add --act, or give it to `es-power act`", param_hint="--mode"
+        )
+    overrides = {
+        "observe.uri": uri,
+        "log.path": log,
+        "sweep.spacing": spacing,
+        "policy.name": policy,
+        "policy.mode": mode,
+    }
     settings = load(config, overrides)
     telemetry.configure_logging(verbose=verbose)
-    trio.run(_run, settings)
+    trio.run(_run, settings, act)
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, act: bool) -> None:
     hosts = [(host.name, libvirt_hypervisor(host.uri, settings)) for host in settings.hosts]
-    # From the first moment on: a signal that came before anybody listened would end it without a last word.
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signal, signals, nursery.cancel_scope)
-            async with observing(settings, hosts) as service:
-                telemetry.tell_service_manager("READY=1")
-                structlog.get_logger().info("observing", hosts=sorted(service.observers), log=settings.log.path)
-                await telemetry.keep_watchdog()
-                await trio.sleep_forever()
-
-
-async def _stop_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
-    async for number in signals:
-        structlog.get_logger().info("stopping", signal=signal.Signals(number).name)
-        telemetry.tell_service_manager("STOPPING=1")
-        scope.cancel()
-
-
-def libvirt_hypervisor(uri: str, settings: Settings) -> LibvirtHypervisor:
-    """Name a libvirt to observe, with the connection's settings."""
-    how = settings.connection
-    return LibvirtHypervisor(
-        uri,
-        deadline=how.call_timeout,
-        keepalive_interval=how.keepalive_interval,
-        keepalive_count=how.keepalive_count,
-    )
+    async with until_stopped(), observing(settings, hosts, act=act) as service:
+        structlog.get_logger().info("observing", hosts=sorted(service.observers), log=settings.log.path)
+        await stay()
 
 
 @asynccontextmanager
@@ -78,11 +66,18 @@ async def observing(
     hosts: Sequence[tuple[str | None, Hypervisor]],
     *,
     listen: Callable[[Sequence[Recorded]], None] = lambda _: None,
+    act: bool = False,
 ) -> AsyncIterator[Service]:
     """Run a service inside the block, its log and libvirt's event loop with it; see `service.serve`."""
     async with AsyncExitStack() as parts:
         log = await parts.enter_async_context(open_log(settings.log.path, mode="write"))
         await parts.enter_async_context(event_loop())
+        acting = Acting(settings)
         async with trio.open_nursery() as nursery:
-            yield await nursery.start(partial(serve, log, hosts, settings, listen=listen))
+            service = await nursery.start(
+                partial(serve, log, hosts, settings, listen=listen, acting=partial(acting.acts, log) if act else None)
+            )
+            if service.acts is not None:
+                await nursery.start(acting.hear, service.acts)
+            yield service
             nursery.cancel_scope.cancel()

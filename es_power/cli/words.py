@@ -2,7 +2,20 @@
 
 from typing import Final
 
-from es_power.domain.decisions import StopRequested, Withdrawn
+from es_power.domain.decisions import (
+    Approved,
+    CommandEvent,
+    Confirmed,
+    Expired,
+    Failed,
+    LookedAgain,
+    Refused,
+    Resolved,
+    Retried,
+    Sent,
+    StopRequested,
+    Withdrawn,
+)
 from es_power.domain.events import (
     ControlErrorReported,
     Event,
@@ -11,10 +24,12 @@ from es_power.domain.events import (
     IOErrorReported,
     LifecycleEvent,
     MemoryFailureReported,
+    NovaStopObserved,
     PowerManagementReported,
     RebootReported,
     RecordCleared,
     RecordDeclared,
+    RecordNotFound,
     RecordObserved,
     ServiceStarted,
     ServiceStopped,
@@ -30,6 +45,7 @@ from es_power.domain.libvirt_numbers import (
     reason_name,
     state_name,
 )
+from es_power.domain.time import SECOND
 from es_power.projections.narrative import Line
 
 _EVENT_NAMES: Final = {number: name for name, number in EVENT_IDS.items()}
@@ -40,7 +56,7 @@ def words(line: Line) -> str:
     if line.is_run:
         said = _observed(line.entry.state, line.entry.reason)
     else:
-        said = _fact(line.event) if line.event else f"{line.entry.kind} that cannot be read"
+        said = fact_words(line.event) if line.event else f"{line.entry.kind} that cannot be read"
     if line.entry.stale:
         said += "; asked before a newer event, so it changes nothing"
     by = f" by {line.by}" if line.by else ""
@@ -48,7 +64,8 @@ def words(line: Line) -> str:
     return f"{said}{by}{why}"
 
 
-def _fact(event: Event) -> str:
+def fact_words(event: Event) -> str:
+    """Say what one fact is about."""
     match event:
         case LifecycleEvent(event=number, detail=detail):
             return f"event {event_name(number)} ({detail_name(number, detail)})"
@@ -66,14 +83,44 @@ def _fact(event: Event) -> str:
             return f"declared {vm_state}{_under_way(task)}"
         case RecordObserved(vm_state=vm_state, task_state=task):
             return f"Nova says {vm_state}{_under_way(task)}"
+        case RecordNotFound():
+            return "Nova does not know it"
+        case NovaStopObserved(by_nova_itself=itself):
+            return f"Nova stopped it{', by its own power sync' if itself else ''}"
         case RecordCleared():
             return "declared no longer"
         case StopRequested(verb=verb, policy=policy, rule=rule, reason=reason):
             return f"{verb} planned ({policy}, rule {rule}): {reason}"
-        case Withdrawn(reason=reason):
-            return f"withdrawn: {reason}"
+        case CommandEvent():
+            return _step(event)
         case _:
             return _reported(event)
+
+
+def _step(event: CommandEvent) -> str:
+    """A step in the life of a command; what is in the words is what nobody else told."""
+    match event:
+        case Approved(by=None):
+            return "stop approved by the mode"
+        case Approved():
+            return "stop approved"
+        case LookedAgain(reason=reason):
+            return f"looked at again: {reason}"
+        case Sent(verb=verb, route=route):
+            return f"{verb} sent by way of {route}"
+        case Confirmed(because=because, window=window):
+            after = "" if window is None else f", {window / SECOND:.3f} s between the look and the act"
+            return f"stop confirmed by position {because}{after}"
+        case Withdrawn(reason=reason):
+            return f"stop withdrawn: {reason}"
+        case Refused(reason=reason) | Failed(reason=reason) | Expired(reason=reason):
+            return f"stop {type(event).__name__.lower()}: {reason}"
+        case Retried():
+            return "to be tried again"
+        case Resolved(reason=reason):
+            return f"the disagreement is over: {reason}"
+        case _:
+            return type(event).__name__
 
 
 def _reported(event: Event) -> str:

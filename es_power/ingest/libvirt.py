@@ -82,7 +82,7 @@ class _Loop:
 
 
 @cache
-def _the_loop() -> _Loop:
+def the_loop() -> _Loop:
     """Give libvirt its event loop, and keep it from printing errors: once in a process, before the first open."""
     return _Loop()
 
@@ -98,7 +98,7 @@ async def event_loop() -> AsyncIterator[None]:
     All connections of a process share it, so the composition root runs it, around them all. At the end the thread is
     given back. RuntimeError where another task already runs it.
     """
-    loop = _the_loop()
+    loop = the_loop()
     if not loop.running.acquire(blocking=False):
         raise RuntimeError("libvirt's event loop runs already in this process; open the connections inside that one")
     stopping = threading.Event()
@@ -161,11 +161,11 @@ class LibvirtHypervisor:
         )
 
     def _open(self, when_lost: Callable[[object, int, object], None]) -> tuple["_Handle", str]:
-        _the_loop()
+        the_loop()
         try:
             raw = libvirt.openReadOnly(self.uri)
         except libvirt.libvirtError as error:
-            raise error_of_open(self.uri, _failure(error)) from error
+            raise error_of_open(self.uri, failure_of(error)) from error
         handle = _Handle(raw, self.uri)
         try:
             with handle.used("tell its host name"):
@@ -218,7 +218,7 @@ class LibvirtConnection:
     async def subscribe(self, *, connection: int, announce: Callable[[Announcement], None]) -> None:
         """Have every event that bears on power announced; kinds that the driver does not know are left out."""
         self._callbacks = callbacks = EventCallbacks(
-            connection=connection, announce=announce, clock=self._clock, call_soon=_the_loop().call_soon
+            connection=connection, announce=announce, clock=self._clock, call_soon=the_loop().call_soon
         )
         await self._ask("register for its events", _register, self._handle, callbacks)
 
@@ -302,7 +302,7 @@ class _Handle:
         except libvirt.libvirtError as error:
             alive = bool(self._raw.isAlive())
             # Its frames hold libvirt objects, and with the error they would leave this thread.
-            raise error_of_call(self._uri, asked, _failure(error), alive=alive) from error.with_traceback(None)
+            raise error_of_call(self._uri, asked, failure_of(error), alive=alive) from error.with_traceback(None)
         finally:
             self.leave()
 
@@ -382,7 +382,8 @@ def _instance_of(raw: bytes) -> InstanceId:
     return InstanceId(UUID(bytes=raw))
 
 
-def _failure(error: Any) -> Failure:
+def failure_of(error: Any) -> Failure:
+    """Read a libvirtError as plain data."""
     return Failure(
         code=error.get_error_code(),
         origin=error.get_error_domain(),

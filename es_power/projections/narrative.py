@@ -4,7 +4,7 @@ The read model says where in the log each line's fact stands; what it says is re
 edge of the time that was asked for is shown whole; opened, only its observations within.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -18,15 +18,13 @@ from es_power.domain.events import (
     InstanceId,
     InventoryRecorded,
     Position,
-    RecordCleared,
-    RecordDeclared,
     Recorded,
     StateObserved,
 )
 from es_power.domain.streams import observed_host
 from es_power.errors import UnknownEventError
 from es_power.projections.history import Entry
-from es_power.projections.queries import View, find, part, texts
+from es_power.projections.queries import View, find, part, said_by, texts
 from es_power.projections.reader import BATCH, next_batch
 
 __all__ = ["Line", "follow", "history"]
@@ -236,18 +234,15 @@ async def _lines(
         if recorded and isinstance(recorded.event, HostSwept) and entry.index is not None:
             recorded = part(recorded, recorded.event, entry.index, instance)
         events.append(recorded.event if recorded else None)
-    said: Collection[RecordDeclared | RecordCleared] = [
-        event for event in events if isinstance(event, RecordDeclared | RecordCleared)
-    ]
-    text_of = await texts(view.log, [*(event.by for event in said), *(event.why for event in said)])
+    text_of = await texts(view.log, [label for event in events for label in said_by(event)])
     return [
         Line(
             entry=entry,
             event=event,
             host=_host(view, entry, event),
             is_run=_is_run(entry) and (entry.position, entry.index) not in opened,
-            by=text_of(event.by) if isinstance(event, RecordDeclared | RecordCleared) else None,
-            why=text_of(event.why) if isinstance(event, RecordDeclared | RecordCleared) else None,
+            by=text_of(said_by(event)[0]),
+            why=text_of(said_by(event)[1]),
         )
         for entry, event in zip(entries, events, strict=True)
     ]

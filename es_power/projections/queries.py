@@ -6,7 +6,7 @@ Rules of this file:
 3. A VM's name is its owner's choice, so a message shows it as Python would, with nothing in it that a terminal obeys.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -15,8 +15,8 @@ from uuid import UUID
 
 import trio
 
-from es_power.domain.command import Command
 from es_power.domain.events import (
+    Event,
     GapClosed,
     GapOpened,
     GapReason,
@@ -24,12 +24,11 @@ from es_power.domain.events import (
     InstanceId,
     Label,
     Position,
-    RecordDeclared,
     Recorded,
 )
 from es_power.domain.streams import observed_host
 from es_power.domain.time import Timestamp
-from es_power.errors import AmbiguousNameError, CommandNotFoundError, InstanceNotFoundError, SealBrokenError
+from es_power.errors import AmbiguousNameError, InstanceNotFoundError, SealBrokenError
 from es_power.log import SqlLog
 from es_power.log.chain import Chain
 from es_power.log.labels import shown
@@ -42,13 +41,9 @@ from es_power.projections.store import Store
 
 __all__ = [
     "FORGOTTEN",
-    "Explained",
     "Gap",
     "Status",
     "View",
-    "command",
-    "commands",
-    "explain",
     "find",
     "gaps",
     "look",
@@ -76,6 +71,11 @@ class View:
     def fleet(self) -> Fleet:
         """Every VM on every host."""
         return self.models.fleet
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names of all hosts that the log knows."""
+        return frozenset(observed_host(stream) or stream for stream in self.fleet.places)
 
     @property
     def position(self) -> Position:
@@ -242,77 +242,12 @@ async def gaps(view: View) -> list[Gap]:
     return found
 
 
-# ------------------------------------------------------------------------------------------------ commands
+# --------------------------------------------------------------------------------------------------- parts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explained:
-    """One stop command, with the facts that justify it."""
-
-    row: Command
-    name: str | None
-    #: What was observed (a sweep as this VM's part of it) and what the record said; None where it cannot be read.
-    observation: Recorded | None
-    record: Recorded | None
-    #: Who declared the record, and why; None for Nova's.
-    by: str | None
-    why: str | None
-
-
-async def commands(view: View) -> list[Explained]:
-    """All stop commands that were recorded, in the order in which they were."""
-    return await explain(view, view.models.commands.rows.values())
-
-
-async def command(view: View, text: str) -> Explained:
-    """One stop command, by its id or the beginning of it; raises CommandNotFoundError and AmbiguousNameError."""
-    rows = view.models.commands.rows
-    found = [row for command_id, row in rows.items() if text and str(command_id).startswith(text.lower())]
-    if not found:
-        hint = "`es-power commands list` has the ids of all"
-        raise CommandNotFoundError(f"no stop command {text!r} is in the log at position {view.position}; {hint}")
-    if len(found) > 1:
-        listed = ", ".join(str(row.requested.command) for row in found[:_CANDIDATES])
-        raise AmbiguousNameError(f"{len(found)} stop commands begin with {text!r}, among them {listed}; write more")
-    return (await explain(view, found))[0]
-
-
-async def explain(view: View, rows: Collection[Command]) -> list[Explained]:
-    """Read the facts that justify commands, recorded ones or those of a what-if."""
-    wanted = {position for row in rows for position in (row.requested.observation, row.requested.record)}
-    facts = await view.log.read_at(sorted(wanted))
-    said = {row.requested.command: facts.get(row.requested.record) for row in rows}
-    declared = [record.event for record in said.values() if record and isinstance(record.event, RecordDeclared)]
-    names = {row.requested.instance: label_of(view.fleet, row.requested.instance) for row in rows}
-    text_of = await texts(
-        view.log, [*names.values(), *(each.by for each in declared), *(each.why for each in declared)]
-    )
-    return [
-        _command(row, facts, said[row.requested.command], text_of, names[row.requested.instance])
-        for row in sorted(rows, key=lambda row: row.position)
-    ]
-
-
-def _command(
-    row: Command,
-    facts: Mapping[Position, Recorded],
-    record: Recorded | None,
-    text_of: Callable[[Label | None], str | None],
-    name: Label | None,
-) -> Explained:
-    request = row.requested
-    observation = facts.get(request.observation)
-    if observation and isinstance(observation.event, HostSwept) and request.observation_index is not None:
-        observation = part(observation, observation.event, request.observation_index, request.instance)
-    said = record.event if record else None
-    return Explained(
-        row=row,
-        name=text_of(name),
-        observation=observation,
-        record=record,
-        by=text_of(said.by) if isinstance(said, RecordDeclared) else None,
-        why=text_of(said.why) if isinstance(said, RecordDeclared) else None,
-    )
+def said_by(event: Event | None) -> tuple[Label | None, Label | None]:
+    """Who said a fact, and why; (None, None) for one that no person said."""
+    return getattr(event, "by", None), getattr(event, "why", None)
 
 
 def part(recorded: Recorded, sweep: HostSwept, index: int, instance: InstanceId) -> Recorded:

@@ -7,8 +7,9 @@ import sqlalchemy as sa
 
 from es_power.log import open_log
 from es_power.log.schema import HEAD
+from es_power.projections.explain import commands
 from es_power.projections.narrative import history
-from es_power.projections.queries import commands, gaps, look, status
+from es_power.projections.queries import gaps, look, status
 from es_power.projections.store import Store
 from es_power.replay import rebuild, verify
 from tests.unit.story import one_host

@@ -174,7 +174,10 @@ def test_commands_are_listed_with_what_justifies_them(ask: Ask) -> None:
     [listed] = ask("commands", "list", "-o", "json").rows
     [shown] = ask("commands", "show", listed["id"][:8], "-o", "json").rows
 
+    life = shown.pop("life")
     assert listed == shown
+    assert [(step["step"], step["position"]) for step in life] == [("StopRequested", 12), ("Withdrawn", 20)]
+    assert listed["cell"] == {"vm_state": "stopped", "power_state": "RUNNING", "verdict": "stop (f)"}
     assert (listed["instance"], listed["name"], listed["host"]) == (str(WEB), "web-1", "a")
     assert (listed["policy"], listed["rule"], listed["command"]) == ("nova-2013", "f", "stop")
     assert listed["state"] == "Withdrawn"

@@ -2,18 +2,21 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from es_power.domain.decisions import StopRequested, Withdrawn
 from es_power.domain.events import GapReason, Position, Recorded, StateObserved
 from es_power.domain.states import VmState
 from es_power.domain.time import SECOND, Timestamp
 from es_power.errors import AmbiguousNameError, CommandNotFoundError, InstanceNotFoundError
 from es_power.log import open_log
 from es_power.log.schema import LABELS, RECORDS
-from es_power.projections.queries import FORGOTTEN, View, command, commands, find, gaps, look, status
+from es_power.projections.explain import command, commands
+from es_power.projections.queries import FORGOTTEN, View, find, gaps, look, status
 from es_power.testing.facts import T0, vm
 from tests.unit.story import DB, OFF, OLD, RUNNING, WEB, Story, one_host
 
@@ -222,7 +225,8 @@ async def test_a_command_comes_with_what_was_seen_and_what_was_said(tmp_path: Pa
         [only] = await commands(view)
         same = await command(view, str(only.row.requested.command)[:6])
 
-    assert only == same
+    assert only == replace(same, life=())
+    assert [type(step.recorded.event) for step in same.life] == [StopRequested, Withdrawn]
     assert (only.name, only.by, only.why, only.row.state) == ("web-1", "alice", "not needed", "Withdrawn")
     assert isinstance(only.observation, Recorded)
     assert isinstance(only.observation.event, StateObserved)

@@ -1,0 +1,189 @@
+"""The way by libvirt: stops a guest that is on. The only place that opens libvirt so that it can change something.
+
+Rules of this file:
+1. Each question and each order has a connection of its own, opened, used and closed in one worker thread: nothing that
+   could act stays open between two of them, and no libvirt object leaves the thread.
+2. A call that outlives its deadline is left behind in its thread. What has not been ordered by then is never ordered:
+   an order passes a `_Gate` that whoever waits for it shuts when it gives up.
+3. There is no keepalive. It would end a call that hangs, but it cannot take back an order that the daemon has, and
+   libvirt 9.0 crashes where it runs out under two calls of one connection. A daemon that hangs costs a few threads.
+4. A refusal is said only where libvirt did nothing for sure; where it may have, the outcome is unknown.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
+
+import libvirt
+import trio
+
+from es_power.dispatch.stopper import Outcome, Result, StillWanted
+from es_power.domain.decisions import StopVerb
+from es_power.domain.events import InstanceId
+from es_power.errors import HypervisorDeniedError, HypervisorError, HypervisorUnavailableError
+from es_power.ingest.failures import NO_DOMAIN, NO_SUPPORT, error_of_call, error_of_open
+from es_power.ingest.libvirt import failure_of, the_loop
+from es_power.ingest.threads import within
+
+T = TypeVar("T")
+
+POLL: Final = 1.0
+"""Seconds between two looks at a guest that is shutting down."""
+
+_THREADS: Final = 4
+"""How many calls may be under way at once, those that hang counted."""
+
+_CRASHED: Final = 6
+"""virDomainState of a guest that panicked and was kept: it hears nothing any more."""
+
+_JOBS: Final = frozenset({1, 2})
+"""virDomainJobType of a job that is under way: VIR_DOMAIN_JOB_BOUNDED and VIR_DOMAIN_JOB_UNBOUNDED."""
+
+_OPERATION_INVALID, _OPERATION_TIMEOUT, _OPERATION_UNSUPPORTED = 55, 68, 84
+"""virErrorNumber: not in this state; another job would not end; this guest cannot do it."""
+
+
+class HypervisorStopper:
+    """Of one URI."""
+
+    def __init__(
+        self, uri: str, *, shutdown_timeout: float = 60.0, deadline: float = 30.0, window: float = 2.0
+    ) -> None:
+        """Times are seconds: `shutdown_timeout` for a guest to shut itself down, `deadline` for each of libvirt's calls.
+
+        An order that libvirt could not be given `window` seconds after it was wanted is not given.
+        """
+        self._uri = uri
+        self._shutdown_timeout = shutdown_timeout
+        self._deadline = deadline
+        self._window = window
+        self._limiter = trio.CapacityLimiter(_THREADS)
+
+    async def stop(self, instance: InstanceId, verb: StopVerb, *, still_wanted: StillWanted) -> Result:
+        """Stop a guest: at once (force_stop), or by its own shutdown, with a deadline after which it is destroyed.
+
+        The guest is destroyed only if it is `still_wanted` then. One that is off, or goes off by itself, is left so.
+        """
+        told, run = await self._order(instance, gently=verb is StopVerb.STOP)
+        if run is None or await self._goes_off(instance, run):
+            return told
+        patience = f"it did not shut down within {self._shutdown_timeout:g} s"
+        if not await still_wanted():
+            return Result(outcome=Outcome.ACCEPTED, reason=f"{patience}, and is left, since that is not wanted any more")
+        destroyed, _ = await self._order(instance, gently=False, run=run)
+        # The shutdown was ordered, and may still come.
+        known = Outcome.UNKNOWN if destroyed.outcome is Outcome.UNKNOWN else Outcome.ACCEPTED
+        return Result(outcome=known, reason=f"{patience}; {destroyed.reason}")
+
+    async def _order(self, instance: InstanceId, *, gently: bool, run: int | None = None) -> "_Answer":
+        """Give one order; `run` is that of the guest to which it is to go, if only to that."""
+        gate = _Gate(time.monotonic() + self._window)
+        what = "shut the guest down" if gently else "destroy the guest"
+        try:
+            return await self._call(libvirt.open, what, lambda raw: _order(raw, instance, run, gate, gently=gently))
+        except HypervisorError as error:
+            return _Answer(_not_answered(error, ordered=gate.shut()), None)
+        finally:
+            gate.shut()
+
+    async def _goes_off(self, instance: InstanceId, run: int) -> bool:
+        """Wait until a guest that was told to shut down has; False where it takes longer than it may."""
+        with trio.move_on_after(self._shutdown_timeout):
+            while True:
+                await trio.sleep(POLL)
+                try:
+                    now = await self._call(
+                        libvirt.openReadOnly, "tell the guest's state", lambda raw: _run_of(_find(raw, instance))
+                    )
+                except HypervisorError:
+                    continue  # it may answer again before the time is up
+                if now != run:
+                    return True
+        return False
+
+    async def _call(self, opened: Callable[[str], Any], what: str, work: Callable[[Any], T]) -> T:
+        """Do something with a connection of its own; HypervisorError says why that failed."""
+        return await within(self._deadline, self._uri, what, self._limiter, _work, self._uri, opened, what, work)
+
+
+class _Answer(NamedTuple):
+    """What came of an order; `run` is that of the guest that is to shut down now, None where nothing is to come."""
+
+    result: Result
+    run: int | None
+
+
+class _Gate:
+    """Lets an order through in time, unless whoever waits for it has given up; it cannot happen that both are true."""
+
+    def __init__(self, until: float) -> None:
+        """`until` is a time of time.monotonic's."""
+        self._until = until
+        self._lock = threading.Lock()
+        self._is_shut = self._was_passed = False
+
+    def passes(self) -> bool:
+        """Pass it, from the thread that orders."""
+        with self._lock:
+            self._was_passed = not self._is_shut and time.monotonic() <= self._until
+            return self._was_passed
+
+    def shut(self) -> bool:
+        """Let nothing through any more; True where something has passed."""
+        with self._lock:
+            self._is_shut = True
+            return self._was_passed
+
+
+def _not_answered(error: HypervisorError, *, ordered: bool) -> Result:
+    if ordered:
+        outcome = Outcome.UNKNOWN
+    elif isinstance(error, HypervisorUnavailableError) and not isinstance(error, HypervisorDeniedError):
+        outcome = Outcome.NOT_DELIVERED
+    else:
+        outcome = Outcome.REFUSED
+    return Result(outcome=outcome, reason=str(error))
+
+
+# ------------------------------------------------------------------------------------- what runs in worker threads
+
+
+def _work(uri: str, opened: Callable[[str], Any], what: str, work: Callable[[Any], T]) -> T:
+    the_loop()
+    try:
+        raw = opened(uri)
+    except libvirt.libvirtError as error:
+        raise error_of_open(uri, failure_of(error)) from error
+    try:
+        return work(raw)
+    except libvirt.libvirtError as error:
+        # Its frames hold libvirt objects, and with the error they would leave this thread.
+        raise error_of_call(uri, what, failure_of(error), alive=_is_alive(raw)) from error.with_traceback(None)
+    finally:
+        raw.close()
+
+
+def _order(raw: Any, instance: InstanceId, run: int | None, gate: _Gate, *, gently: bool) -> _Answer:
+    vm = _find(raw, instance)
+    if vm is None:
+        return _said(Outcome.REFUSED, "libvirt does not know the guest")
+    number = _run_of(vm)
+    if number is None:
+        return _said(Outcome.ACCEPTED, "it is off already")
+    if run not in (None, number):
+        return _said(Outcome.ACCEPTED, "it went off, and was started again since")
+    gently = gently and vm.state()[0] != _CRASHED
+    if _has_job(vm):
+        return _said(Outcome.NOT_DELIVERED, "the guest is being migrated, saved or copied; it is left until that is over")
+    if not gate.passes():
+        return _said(Outcome.NOT_DELIVERED, "libvirt took too long to be asked; nothing was done")
+    try:
+        vm.shutdown() if gently else vm.destroy()
+    except libvirt.libvirtError as error:
+        if not _is_alive(raw) or error.get_error_code() not in _REFUSALS:
+            raise
+        if _run_of(_find(raw, instance)) != number:
+            return _said(Outcome.ACCEPTED, "it went off by itself")
+        if error.get_error_code() == _OPERATION_TIMEOUT
+    return _Answer(Result(outcome=Outcome.ACCEPTED, reason=""), number if gently else None)
