@@ -5,5 +5,21 @@ the read models' tables and nothing else.
 """
 
 from es_power.replay.refold import Progress, Replay, rebuild, replay, verify
+from es_power.replay.surroundings import Around, Seen, Task
+from es_power.replay.whatif import Comparison, Disagreement, Side, Stop, compare
 
-__all__ = ["Progress", "Replay", "rebuild", "replay", "verify"]
+__all__ = [
+    "Around",
+    "Comparison",
+    "Disagreement",
+    "Progress",
+    "Replay",
+    "Seen",
+    "Side",
+    "Stop",
+    "Task",
+    "compare",
+    "rebuild",
+    "replay",
+    "verify",
+]

@@ -48,8 +48,8 @@ class Replay:
     models: ReadModels
     #: Every entry of every VM's history, and the commands that the facts call for, recorded or not.
     step: Step = field(default_factory=Step)
-    #: The steps of commands that were recorded and should be derived from the facts.
-    recorded: list[Recorded] = field(default_factory=list)
+    #: Every step of every command that was recorded.
+    steps: list[Recorded] = field(default_factory=list)
     #: What the log tells of stops in Nova's own history.
     nova_stops: list[Recorded] = field(default_factory=list)
     #: How many records there were of each kind.
@@ -82,6 +82,11 @@ class Replay:
         }
 
     @property
+    def recorded(self) -> list[Recorded]:
+        """The steps of commands that were recorded and should be derived from the facts."""
+        return [recorded for recorded in self.steps if is_derived(recorded.event)]
+
+    @property
     def commands(self) -> list[Command]:
         """The commands that the facts call for, as if each had been recorded where it was derived."""
         return lives(self.step.derived)
@@ -98,8 +103,8 @@ class Replay:
                 self.observations += 1
             elif isinstance(event, HypervisorEvent):
                 self.announcements += 1
-            elif is_derived(event):
-                self.recorded.append(recorded)
+            elif isinstance(event, CommandEvent):
+                self.steps.append(recorded)
             elif isinstance(event, NovaStopObserved):
                 self.nova_stops.append(recorded)
 
