@@ -128,6 +128,10 @@ class HypervisorUnavailableError(HypervisorError):
     exit_code = 5
 
 
+class HypervisorDeniedError(HypervisorUnavailableError):
+    """libvirt does not let this user in."""
+
+
 class NovaError(EsPowerError):
     """Nova's API gave no answer that can be used."""
 
@@ -135,7 +139,8 @@ class NovaError(EsPowerError):
 class NovaUnavailableError(NovaError):
     """Nova's API cannot be reached; that says nothing about its instances.
 
-    Of a stop: nothing was done, so it may be tried again; `retry_after` is how many seconds Nova wants to be left alone.
+    Of a stop: nothing was done, so it may be tried again. `retry_after` is for how many seconds Nova wants
+    to be left alone.
     """
 
     transient = True

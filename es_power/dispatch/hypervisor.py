@@ -13,16 +13,16 @@ Rules of this file:
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import libvirt
 import trio
 
-from es_power.dispatch.stopper import Outcome, Result, StillWanted
+from es_power.dispatch.stopper import Outcome, Result, StillWanted, Stopper
 from es_power.domain.decisions import StopVerb
 from es_power.domain.events import InstanceId
 from es_power.errors import HypervisorDeniedError, HypervisorError, HypervisorUnavailableError
-from es_power.ingest.failures import NO_DOMAIN, NO_SUPPORT, error_of_call, error_of_open
+from es_power.ingest.failures import LET_IN, NO_DOMAIN, NO_SUPPORT, Failure, error_of_call, error_of_open, is_denial
 from es_power.ingest.libvirt import failure_of, the_loop
 from es_power.ingest.threads import within
 
@@ -43,6 +43,8 @@ _JOBS: Final = frozenset({1, 2})
 _OPERATION_INVALID, _OPERATION_TIMEOUT, _OPERATION_UNSUPPORTED = 55, 68, 84
 """virErrorNumber: not in this state; another job would not end; this guest cannot do it."""
 
+_ACCEPTED: Final = Result(outcome=Outcome.ACCEPTED)
+
 
 class HypervisorStopper:
     """Of one URI."""
@@ -50,7 +52,7 @@ class HypervisorStopper:
     def __init__(
         self, uri: str, *, shutdown_timeout: float = 60.0, deadline: float = 30.0, window: float = 2.0
     ) -> None:
-        """Times are seconds: `shutdown_timeout` for a guest to shut itself down, `deadline` for each of libvirt's calls.
+        """Times are seconds: `shutdown_timeout` for a guest to shut itself down, `deadline` for each call of libvirt's.
 
         An order that libvirt could not be given `window` seconds after it was wanted is not given.
         """
@@ -70,7 +72,7 @@ class HypervisorStopper:
             return told
         patience = f"it did not shut down within {self._shutdown_timeout:g} s"
         if not await still_wanted():
-            return Result(outcome=Outcome.ACCEPTED, reason=f"{patience}, and is left, since that is not wanted any more")
+            return Result(outcome=Outcome.ACCEPTED, reason=f"{patience}; it is left on, since nothing calls for it now")
         destroyed, _ = await self._order(instance, gently=False, run=run)
         # The shutdown was ordered, and may still come.
         known = Outcome.UNKNOWN if destroyed.outcome is Outcome.UNKNOWN else Outcome.ACCEPTED
@@ -175,15 +177,73 @@ def _order(raw: Any, instance: InstanceId, run: int | None, gate: _Gate, *, gent
         return _said(Outcome.ACCEPTED, "it went off, and was started again since")
     gently = gently and vm.state()[0] != _CRASHED
     if _has_job(vm):
-        return _said(Outcome.NOT_DELIVERED, "the guest is being migrated, saved or copied; it is left until that is over")
+        return _said(
+            Outcome.NOT_DELIVERED, "the guest is being migrated, saved or copied; it is left until that is over"
+        )
     if not gate.passes():
         return _said(Outcome.NOT_DELIVERED, "libvirt took too long to be asked; nothing was done")
     try:
         vm.shutdown() if gently else vm.destroy()
     except libvirt.libvirtError as error:
-        if not _is_alive(raw) or error.get_error_code() not in _REFUSALS:
+        if not _is_alive(raw):
             raise
         if _run_of(_find(raw, instance)) != number:
             return _said(Outcome.ACCEPTED, "it went off by itself")
-        if error.get_error_code() == _OPERATION_TIMEOUT
-    return _Answer(Result(outcome=Outcome.ACCEPTED, reason=""), number if gently else None)
+        return _refused(failure_of(error), number, gently=gently)
+    return _Answer(_ACCEPTED, number) if gently else _said(Outcome.ACCEPTED, "it was destroyed")
+
+
+def _refused(failure: Failure, run: int, *, gently: bool) -> _Answer:
+    """Read an error that libvirt answered to an order, from a guest that is still on."""
+    if is_denial(failure):
+        return _said(Outcome.REFUSED, f"{failure.text}; {LET_IN}")
+    if gently and failure.code == _OPERATION_INVALID:
+        # It sleeps and hears nothing. That is for the deadline, as with a guest that does not obey.
+        return _Answer(_ACCEPTED, run)
+    if gently and failure.code == _OPERATION_TIMEOUT:
+        return _said(Outcome.NOT_DELIVERED, f"{failure.text}; nothing was done")
+    # A destroy has killed, or tried to, before it waits for anything.
+    is_refusal = failure.code in (_OPERATION_INVALID, _OPERATION_UNSUPPORTED, NO_SUPPORT)
+    return _said(Outcome.REFUSED if is_refusal else Outcome.UNKNOWN, failure.text)
+
+
+def _said(outcome: Outcome, reason: str) -> _Answer:
+    return _Answer(Result(outcome=outcome, reason=reason), None)
+
+
+def _find(raw: Any, instance: InstanceId) -> Any | None:
+    try:
+        return raw.lookupByUUID(instance.bytes)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == NO_DOMAIN:
+            return None
+        raise
+
+
+def _run_of(vm: Any | None) -> int | None:
+    """Number a guest's present run: libvirt counts its starts. None where it is off, or gone."""
+    number = -1 if vm is None else vm.ID()
+    return None if number < 0 else number
+
+
+def _has_job(vm: Any) -> bool:
+    """Say whether libvirt does something with the guest that a shutdown would wait for, or a destroy would ruin."""
+    try:
+        return vm.jobInfo()[0] in _JOBS
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == NO_SUPPORT:
+            return False
+        if error.get_error_code() == _OPERATION_INVALID:
+            return True  # it is coming in by a migration: the job is told only where it goes out
+        raise
+
+
+def _is_alive(raw: Any) -> bool:
+    try:
+        return bool(raw.isAlive())
+    except libvirt.libvirtError:
+        return False
+
+
+if TYPE_CHECKING:
+    _promised: type[Stopper] = HypervisorStopper

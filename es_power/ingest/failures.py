@@ -9,7 +9,7 @@ import errno
 from dataclasses import dataclass
 from typing import Final
 
-from es_power.errors import HypervisorError, HypervisorUnavailableError
+from es_power.errors import HypervisorDeniedError, HypervisorError, HypervisorUnavailableError
 from es_power.ingest.naming import driver_of
 
 #: virErrorNumber
@@ -20,6 +20,8 @@ _INVALID_ARG: Final = 8
 _AUTH_FAILED: Final = 45
 _AUTH_CANCELLED: Final = 79
 _AUTH_UNAVAILABLE: Final = 94
+_OPERATION_DENIED: Final = 29
+_ACCESS_DENIED: Final = 88
 #: virErrorDomain
 _FROM_RPC: Final = 7
 _FROM_REMOTE: Final = 13
@@ -27,6 +29,9 @@ _FROM_URI: Final = 45
 
 _NOBODY_LISTENS: Final = frozenset({errno.ENOENT, errno.ECONNREFUSED})
 _NOT_ALLOWED: Final = frozenset({errno.EACCES, errno.EPERM})
+
+LET_IN: Final = "add the user to the group libvirt (usermod -aG libvirt USER, then log in again), or run as root"
+"""What to do where libvirt lets a user not in, or not do something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +50,13 @@ def error_of_open(uri: str, failure: Failure) -> HypervisorError:
     hint = _permanent(uri, failure)
     if hint is not None:
         return HypervisorError(f"cannot open {uri}: {failure.text}; {hint}")
-    return HypervisorUnavailableError(f"cannot open {uri}: {failure.text}; {_passing(failure)}")
+    kind = HypervisorDeniedError if is_denial(failure) else HypervisorUnavailableError
+    return kind(f"cannot open {uri}: {failure.text}; {_passing(failure)}")
+
+
+def is_denial(failure: Failure) -> bool:
+    """Whether this user may not do it, over this connection."""
+    return failure.code in _DENIALS or (failure.origin == _FROM_RPC and failure.errno in _NOT_ALLOWED)
 
 
 def _permanent(uri: str, failure: Failure) -> str | None:
@@ -59,11 +70,12 @@ def _permanent(uri: str, failure: Failure) -> str | None:
 
 
 _AUTHENTICATION: Final = frozenset({_AUTH_FAILED, _AUTH_CANCELLED, _AUTH_UNAVAILABLE})
+_DENIALS: Final = _AUTHENTICATION | {_OPERATION_DENIED, _ACCESS_DENIED}
 
 
 def _passing(failure: Failure) -> str:
-    if failure.code in _AUTHENTICATION or (failure.origin == _FROM_RPC and failure.errno in _NOT_ALLOWED):
-        return "add the user to the group libvirt (usermod -aG libvirt USER, then log in again), or run as root"
+    if is_denial(failure):
+        return LET_IN
     if failure.origin == _FROM_RPC and failure.errno in _NOBODY_LISTENS:
         return "is libvirtd running there? (systemctl start libvirtd)"
     return "check that the host answers and that its libvirtd runs"

@@ -7,5 +7,6 @@ The contract (`es_power.testing.log_contract`) is imported by its own name, sinc
 from es_power.testing.facts import Facts, vm
 from es_power.testing.hypervisor import FakeHypervisor
 from es_power.testing.memory import MemoryLog
+from es_power.testing.stopper import FakeStopper
 
-__all__ = ["Facts", "FakeHypervisor", "MemoryLog", "vm"]
+__all__ = ["Facts", "FakeHypervisor", "FakeStopper", "MemoryLog", "vm"]

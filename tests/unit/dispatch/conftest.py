@@ -1,8 +1,8 @@
 """A whole house on a real SQLite log, with a fake host and a stopper that counts: observer, process manager, actor."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -12,13 +12,12 @@ import trio
 
 from es_power.acting import Acts, serve_acts
 from es_power.dispatch.actor import Actor
-from es_power.dispatch.stopper import Outcome, Result, StillWanted
-from es_power.domain.decisions import CommandEvent, Route, StopVerb
-from es_power.domain.events import Event, InstanceId
+from es_power.domain.decisions import CommandEvent, Route
+from es_power.domain.events import Event
 from es_power.log import SqlLog, open_log
 from es_power.service import Service, serve
 from es_power.settings import Act, Host, Log, PolicyChoice, Settings
-from es_power.testing.hypervisor import FakeHypervisor
+from es_power.testing import FakeHypervisor, FakeStopper
 
 E = TypeVar("E", bound=Event)
 
@@ -26,29 +25,10 @@ QUICK = Act(settle=0.1, after_boot=0.001, confirm=2.0)
 
 
 @dataclass
-class CountingStopper:
-    """Powers the guest off, unless told otherwise."""
-
-    host: FakeHypervisor
-    results: list[Result] = field(default_factory=list)
-    sent: list[tuple[InstanceId, StopVerb]] = field(default_factory=list)
-    #: Called with each act before anything happens.
-    before: Callable[[InstanceId], None] = lambda _: None
-
-    async def stop(self, instance: InstanceId, verb: StopVerb, *, still_wanted: StillWanted) -> Result:
-        self.before(instance)
-        self.sent.append((instance, verb))
-        result = self.results.pop(0) if self.results else Result(outcome=Outcome.ACCEPTED)
-        if result.outcome is Outcome.ACCEPTED:
-            self.host.power_off(instance)
-        return result
-
-
-@dataclass
 class House:
     log: SqlLog
     host: FakeHypervisor
-    stopper: CountingStopper
+    stopper: FakeStopper
     service: Service
     acts: Acts
 
@@ -91,10 +71,10 @@ def settings(log: SqlLog, *, mode: str = "auto", act: Act = QUICK) -> Settings:
 
 @asynccontextmanager
 async def house(
-    log: SqlLog, host: FakeHypervisor, *, mode: str = "auto", act: Act = QUICK, stopper: CountingStopper | None = None
+    log: SqlLog, host: FakeHypervisor, *, mode: str = "auto", act: Act = QUICK, stopper: FakeStopper | None = None
 ) -> AsyncIterator[House]:
     """Run an observer's service and an actor's beside it, as two processes would."""
-    stopper = stopper or CountingStopper(host)
+    stopper = stopper or FakeStopper(host)
     how = settings(log, mode=mode, act=act)
     hosts = [(None, host)]
     async with trio.open_nursery() as nursery:

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from es_power.errors import HypervisorError, HypervisorUnavailableError
+from es_power.errors import HypervisorDeniedError, HypervisorError, HypervisorUnavailableError
 from es_power.ingest.failures import Failure, error_of_call, error_of_open
 
 
@@ -17,10 +17,10 @@ def _failure(code: int, origin: int, number: int = -1) -> Failure:
     [
         (_failure(38, 7, errno.ENOENT), HypervisorUnavailableError, "systemctl start libvirtd"),
         (_failure(38, 7, errno.ECONNREFUSED), HypervisorUnavailableError, "systemctl start libvirtd"),
-        (_failure(38, 7, errno.EACCES), HypervisorUnavailableError, "usermod -aG libvirt"),
+        (_failure(38, 7, errno.EACCES), HypervisorDeniedError, "usermod -aG libvirt"),
         (_failure(38, 7, errno.ECONNRESET), HypervisorUnavailableError, "check that the host answers"),
-        (_failure(45, 46), HypervisorUnavailableError, "usermod -aG libvirt"),
-        (_failure(94, 60), HypervisorUnavailableError, "usermod -aG libvirt"),
+        (_failure(45, 46), HypervisorDeniedError, "usermod -aG libvirt"),
+        (_failure(94, 60), HypervisorDeniedError, "usermod -aG libvirt"),
         (_failure(5, 0), HypervisorError, "this libvirt has no driver 'qemu'"),
         (_failure(1, 45), HypervisorError, "write a URI such as qemu:///system"),
         (_failure(8, 13), HypervisorError, "write a URI such as qemu:///system"),
