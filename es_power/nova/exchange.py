@@ -1,0 +1,73 @@
+"""A request to Nova and its answer, and who may still send the one that was given up."""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+
+from es_power.errors import NovaUnavailableError
+
+
+class Passage:
+    """The way out for one request: taken by the thread that sends it, or closed by the task that gives it up.
+
+    A thread that hangs cannot be ended, so it must not send anymore what nobody waits for. Whoever comes first decides,
+    and whoever closes knows whether anything went out.
+    """
+
+    def __init__(self, *, until: float = inf) -> None:
+        self._lock = threading.Lock()
+        self._until = until
+        self._is_open = True
+        self._is_under_way = False
+
+    def take(self) -> None:
+        """Go out; NovaUnavailableError where that is no longer wanted, or `until` (time.monotonic) has passed."""
+        with self._lock:
+            if not self._is_open or time.monotonic() > self._until:
+                raise NovaUnavailableError("the request did not go out in time, and does not any more")
+            self._is_under_way = True
+
+    def come_back(self) -> None:
+        """Note that what went out was turned away undone (401), so that the outcome is known again."""
+        with self._lock:
+            self._is_under_way = False
+
+    def close(self) -> bool:
+        """Let nothing go out from now on; False where something has, and nobody knows what became of it."""
+        with self._lock:
+            self._is_open = False
+            return not self._is_under_way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to ask of Nova."""
+
+    method: str
+    #: Below the endpoint, with its query.
+    path: str
+    json: Mapping[str, object] | None = None
+    microversion: str = "2.1"
+    #: Bytes of the answer, unpacked, that are read at most.
+    limit: int
+    #: Until when, by time.monotonic, an answer is of use.
+    deadline: float
+    passage: Passage = field(default_factory=Passage)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it changes nothing, so that it may be sent again whatever became of it."""
+        return self.method == "GET"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What Nova said, whatever that is."""
+
+    status: int
+    body: bytes
+    request_id: str | None = None
+    #: Seconds for which Nova wants to be left alone.
+    retry_after: float | None = None
