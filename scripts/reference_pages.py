@@ -4,7 +4,6 @@ The command line's page says what ``--help`` says; the settings' page says what 
 `es_power/settings.py` say.
 """
 
-import argparse
 import inspect
 import re
 import sys
@@ -15,13 +14,12 @@ from typing import Any, Final, get_args, get_type_hints
 
 import typer
 from msgspec import NODEFAULT, Struct
+from pages import write_or_check
 
 from es_power import errors
 from es_power.cli import app
 from es_power.errors import EsPowerError
 from es_power.settings import _SECTIONS, _VARIABLES
-
-FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
 
 _KINDS: Final[Mapping[Any, str]] = {int: "NUMBER", float: "NUMBER", Path: "FILE"}
 
@@ -250,19 +248,7 @@ def _escaped(text: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the pages, or check them; 1 where one is stale."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is stale")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the pages are (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    stale = 0
-    for name, page in PAGES.items():
-        file = options.folder / name
-        if not options.check:
-            file.write_text(page(), encoding="utf-8")
-        elif not file.exists() or file.read_text(encoding="utf-8") != page():
-            print(f"{file} is stale; run scripts/reference_pages.py", file=sys.stderr)
-            stale = 1
-    return stale
+    return write_or_check(arguments, script=__file__, description=__doc__, pages=PAGES)
 
 
 if __name__ == "__main__":

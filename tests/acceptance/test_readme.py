@@ -14,6 +14,11 @@ from tests.acceptance.documents import CHECKOUT, blocks, captured, pages, run
 SCRIPTS = ("facts_table.py", "reference_pages.py")
 
 
+@pytest.fixture(autouse=True)
+def _scripts_find_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(CHECKOUT / "scripts")
+
+
 def _name(page: Path) -> str:
     return str(page.relative_to(CHECKOUT))
 
@@ -83,10 +88,10 @@ def test_a_fact_that_means_something_else_makes_the_page_of_facts_stale(
 ) -> None:
     check = runpy.run_path(str(CHECKOUT / "scripts" / "facts_table.py"))["main"]
     page = tmp_path / "facts.md"
-    check(["--page", str(page)])
+    check(["--folder", str(tmp_path)])
     page.write_text(page.read_text(encoding="utf-8").replace("From `since` on nobody", "From `since` on somebody"))
 
-    assert check(["--check", "--page", str(page)]) == 1
+    assert check(["--check", "--folder", str(tmp_path)]) == 1
     assert "is stale" in capsys.readouterr().err
 
 

@@ -9,7 +9,8 @@ SCRIPT = Path(__file__).parents[3] / "scripts" / "policy_tables.py"
 
 
 @pytest.fixture(name="main")
-def _main():
+def _main(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
     return runpy.run_path(str(SCRIPT))["main"]
 
 
@@ -19,19 +20,17 @@ def test_the_page_of_the_policies_is_not_stale(main):
 
 def test_a_page_that_another_table_wrote_is_found_stale(main, tmp_path, capsys):
     page = tmp_path / "policies.md"
-    main(["--page", str(page)])
+    main(["--folder", str(tmp_path)])
     page.write_text(page.read_text().replace("stop (e)", "leave"))
 
-    assert main(["--check", "--page", str(page)]) == 1
+    assert main(["--check", "--folder", str(tmp_path)]) == 1
     assert "is stale" in capsys.readouterr().err
 
 
 def test_a_missing_page_is_stale(main, tmp_path):
-    assert main(["--check", "--page", str(tmp_path / "none.md")]) == 1
+    assert main(["--check", "--folder", str(tmp_path)]) == 1
 
 
 def test_a_page_just_written_is_not_stale(main, tmp_path):
-    page = tmp_path / "policies.md"
-
-    assert main(["--page", str(page)]) == 0
-    assert main(["--check", "--page", str(page)]) == 0
+    assert main(["--folder", str(tmp_path)]) == 0
+    assert main(["--check", "--folder", str(tmp_path)]) == 0
