@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from es_power.domain.events import Label
-from es_power.domain.time import SECOND, Timestamp
+from es_power.domain.time import SECOND
 from es_power.log import SqlLog
 from es_power.output import Column, Row
 from es_power.projections.queries import label_of, texts
@@ -30,7 +30,7 @@ DIFFERENCES: Final = (
     Column("since", time=True, in_table=False),
 )
 
-_UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
+_UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 async def difference_rows(log: SqlLog, compared: Comparison) -> list[Row]:
@@ -123,12 +123,12 @@ def _later(nanoseconds: int) -> str:
 
 def span_words(nanoseconds: int) -> str:
     """A span of time in its two largest units: ``2 h 5 min``; under a minute in seconds and tenths."""
+    if nanoseconds < 60 * SECOND:
+        return f"{nanoseconds // (SECOND // 10) / 10:.1f} s"
     rest = nanoseconds // SECOND
     parts: list[str] = []
     for unit, seconds in _UNITS:
         count, rest = divmod(rest, seconds)
         if count or parts:
             parts.append(f"{count} {unit}")
-    if not parts:
-        return f"{Timestamp(nanoseconds) / SECOND:.1f} s"
-    return " ".join(part for part in [*parts, f"{rest} s"][:2] if not part.startswith("0 "))
+    return " ".join(part for part in parts[:2] if not part.startswith("0 "))

@@ -148,7 +148,8 @@ def _tell_of_novas_history(compared: Comparison) -> None:
     if not compared.replay.nova_stops:
         note("es-power: the log tells of no stop in Nova's history, which is read where `[nova] enabled` is set")
     if compared.unseen:
-        note(f"es-power: {compared.unseen} stops of Nova's are left out: nothing was known of the VM then")
+        stops = "1 stop" if compared.unseen == 1 else f"{compared.unseen} stops"
+        note(f"es-power: {stops} of Nova's left out: nothing was known of its VM then")
 
 
 async def _rebuild(log: SqlLog) -> Replay:

@@ -14,67 +14,22 @@ from es_power.domain.decisions import (
     Retried,
     Route,
     Sent,
-    StopRequested,
     StopVerb,
     Withdrawn,
 )
-from es_power.domain.events import InstanceId, NovaStopObserved, Position, Recorded, RecordObserved
+from es_power.domain.events import Position
 from es_power.domain.policy import get_policy
-from es_power.domain.states import PowerState, VmState
-from es_power.domain.streams import actor, command, observer, records
+from es_power.domain.states import VmState
+from es_power.domain.streams import actor
 from es_power.domain.time import SECOND, Timestamp
 from es_power.log import open_log
 from es_power.replay import Comparison, Side, compare
 from es_power.testing.facts import SOMEBODY
 from tests.unit.story import DB, OFF, OLD, PAUSED, RUNNING, WEB, Story, one_host
+from tests.unit.tale import HOST, Tale
 
-HOST = observer("a", "qemu")
 OLD_RULES, NEW_RULES, FOLLOW = get_policy("nova-2013"), get_policy("nova-2026"), get_policy("follow")
 MIGRATION, MIGRATED = (3, 2), (1, 2)
-
-
-class Tale(Story):
-    """A story in which time passes, and which Nova has a part in."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.passed = 0
-
-    @property
-    def now(self) -> Timestamp:
-        return Timestamp(super().now + self.passed)
-
-    def wait(self, seconds: float) -> None:
-        self.passed += int(seconds * SECOND)
-
-    def nova_says(self, instance: InstanceId, vm_state: VmState, task: str | None = None) -> Recorded:
-        """A record of Nova's, read now."""
-        said = RecordObserved(
-            observed_at=self.now,
-            instance=instance,
-            asked_at=self.now,
-            vm_state=vm_state,
-            task_state=task,
-            power_state=PowerState.RUNNING,
-            host="a",
-            after=Position(len(self.records)),
-        )
-        return self.record(records(HOST), said)
-
-    def nova_stopped(self, instance: InstanceId, at: Timestamp, *, itself: bool = True) -> Recorded:
-        """A stop in Nova's history, read now."""
-        stopped = NovaStopObserved(observed_at=at, instance=instance, request_id="req-1", by_nova_itself=itself)
-        return self.record(records(HOST), stopped)
-
-    def request(self) -> StopRequested:
-        """Let the process manager request what the facts call for; give the newest."""
-        self.plan()
-        return [each.event for each in self.records if isinstance(each.event, StopRequested)][-1]
-
-    def step(self, request: StopRequested, kind: type, **fields: object) -> Recorded:
-        """One more step of a command."""
-        stepped = kind(observed_at=self.now, instance=request.instance, command=request.command, **fields)
-        return self.record(command(request.command), stepped)
 
 
 @pytest.fixture
