@@ -125,16 +125,16 @@ class TwoHosts:
         stream = self.recorded.service.models.fleet.owner(guest.instance).host
         return next((host for host in self.daemons if _stream(host) == stream), None)
 
-    async def settled(self, guest: MigratingGuest, owner: str) -> None:
-        """Wait until observations show it on at one host and nowhere else."""
+    async def settled(self, guest: MigratingGuest, owner: str, *, on: bool = True) -> None:
+        """Wait until observations show it on at its owner, or off there, and on nowhere else."""
         assert guest.instance is not None
         fleet = self.recorded.service.models.fleet
         with trio.move_on_after(PATIENCE):
             while True:
                 shown = fleet.hosts_of(guest.instance)
-                on = [stream for stream, known in shown.items() if known.is_on]
+                found = [stream for stream, known in shown.items() if known.is_on]
                 confirmed = not any(known.provisional for known in shown.values())
-                if confirmed and on == [_stream(owner)] and self.owner(guest) == owner:
+                if confirmed and found == [_stream(owner)] * on and self.owner(guest) == owner:
                     return
                 await trio.sleep(0.02)
         raise AssertionError((guest.name, owner, dict(fleet.hosts_of(guest.instance))))

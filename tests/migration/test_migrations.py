@@ -70,13 +70,14 @@ async def test_guests_that_migrate_there_and_back_belong_to_where_they_run_and_a
 
     assert [owners(records, guest) for guest in hosts.guests] == [[A, None, B, None, A]] * len(hosts.guests)
 
-    # The control: for a guest that is off and should be active a stop is requested here, on the host where it is off.
-    for guest in hosts.guests:
+    # The control: of guests that are off, a stop is requested here for the one that should be active, where it is off.
+    [nobodys, active] = sorted((guest for guest in hosts.guests if guest.persistent), key=lambda guest: guest.declared)
+    for guest in (nobodys, active):
         await guest.act(A, "destroy")
-    off = [guest.instance for guest in hosts.guests if guest.declared and guest.persistent]
+        await hosts.settled(guest, A, on=False)
     records = await hosts.recorded.until(requested)
 
-    assert [(command.instance, command.host) for command in requested(records)] == [(each, A) for each in off]
+    assert [(command.instance, command.host) for command in requested(records)] == [(active.instance, A)]
 
 
 async def test_guests_whose_migration_fails_belong_to_where_they_were_and_are_not_stopped(hosts: TwoHosts) -> None:
