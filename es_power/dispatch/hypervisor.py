@@ -178,7 +178,7 @@ def _order(raw: Any, instance: InstanceId, run: int | None, gate: _Gate, *, gent
     gently = gently and vm.state()[0] != _CRASHED
     if _has_job(vm):
         return _said(
-            Outcome.NOT_DELIVERED, "the guest is being migrated, saved or copied; it is left until that is over"
+            Outcome.NOT_DELIVERED, "the guest is being migrated, saved or copied; nothing was done"
         )
     if not gate.passes():
         return _said(Outcome.NOT_DELIVERED, "libvirt took too long to be asked; nothing was done")

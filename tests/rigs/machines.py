@@ -31,19 +31,24 @@ def real_vm(
     delay: int = 0,
     console: Path,
     on_crash: str = "destroy",
+    uuid: UUID | None = None,
+    kernel: str = "",
 ) -> str:
-    """A VM of the qemu driver, in software; 128 MiB is the least that the kernel booted with under libvirt."""
+    """A VM of the qemu driver, in software; 128 MiB is the least that the kernel booted with under libvirt.
+
+    `kernel` goes to the guest's kernel: with ``acpi=off`` it hears of no power button.
+    """
     return f"""
 <domain type='qemu'>
   <name>{escape(name)}</name>
-  <uuid>{uuid4()}</uuid>
+  <uuid>{uuid or uuid4()}</uuid>
   <memory unit='MiB'>128</memory>
   <vcpu>1</vcpu>
   <os>
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{guest.kernel}</kernel>
     <initrd>{guest.initrd}</initrd>
-    <cmdline>console=ttyS0 quiet act={act} delay={delay}</cmdline>
+    <cmdline>console=ttyS0 quiet act={act} delay={delay} {kernel}</cmdline>
   </os>
   <features><acpi/></features>
   <on_poweroff>destroy</on_poweroff>
