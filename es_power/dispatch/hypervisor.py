@@ -231,9 +231,9 @@ def _has_job(vm: Any) -> bool:
     try:
         return vm.jobInfo()[0] in _JOBS
     except libvirt.libvirtError as error:
-        if error.get_error_code() == NO_SUPPORT:
-            return False
-        if error.get_error_code() == _OPERATION_INVALID:
+        if error.get_error_code() in (NO_SUPPORT, _OPERATION_INVALID):
+            return False  # the driver knows no jobs; or it went off just now
+        if error.get_error_code() == _OPERATION_UNSUPPORTED:
             return True  # it is coming in by a migration: the job is told only where it goes out
         raise
 
