@@ -1,7 +1,7 @@
 """The composition root: what runs, with what, in whose nursery. No globals, and nothing starts at import.
 
-Each host has an observer (facts in) and a process manager (decisions in); one follower folds the log for all of them,
-keeps the tables, and hands the process managers what the facts lead to.
+Each host has an observer (facts in), where Nova is asked a reader of its records, and a process manager (decisions in);
+one follower folds the log for all of them, keeps the tables, and hands the process managers what the facts lead to.
 """
 
 from collections import defaultdict
@@ -10,17 +10,20 @@ from collections.abc import Callable, Sequence
 import structlog
 import trio
 
-from es_power.acting import Acts
+from es_power.acting import Acts, how_to_act
 from es_power.dispatch.process_manager import ProcessManager
 from es_power.domain.events import Recorded, Trigger
 from es_power.domain.policy import get_policy
+from es_power.domain.states import VmState
 from es_power.domain.streams import observed_host, observer
 from es_power.domain.time import Timestamp
 from es_power.errors import HypervisorError, SettingsError, UnknownEventError
 from es_power.identity import holder, package_version
 from es_power.ingest.clock import now
 from es_power.ingest.hypervisor import Connection, Hypervisor
+from es_power.ingest.inquiries import Questions
 from es_power.ingest.observer import Observer, Observing
+from es_power.ingest.records import NovaReader, Reading, Records
 from es_power.ingest.roster import Roster
 from es_power.log import SqlLog
 from es_power.log.lease import lease
@@ -44,6 +47,7 @@ class Service:
         *,
         listen: Callable[[Sequence[Recorded]], None] = lambda _: None,
         acts: Acts | None = None,
+        nova: NovaReader | None = None,
     ) -> None:
         #: The log it writes.
         self.log = log
@@ -59,6 +63,10 @@ class Service:
         #: By stream: what was derived and handed to nobody yet, since its host is not observed, or not yet. What the
         #: log had at the start is in it too: perhaps the last service did not come to append it.
         self._owed: defaultdict[str, list[Derived]] = defaultdict(list)
+        self._nova = nova
+        self._questions = Questions(per_minute=settings.nova.budget)
+        #: By stream: who reads Nova's records of the host; empty where Nova is not asked.
+        self.records: dict[str, Records] = {}
 
     @property
     def models(self) -> ReadModels:
@@ -145,8 +153,32 @@ class Service:
                 how=how,
                 records=lambda: self._records_of(stream),
             )
+            if self._nova is not None:
+                await self._read_records(stream, self._nova, renewal)
             task_status.started()
             await self.observers[stream].run(connection)
+
+    async def _read_records(self, stream: str, nova: NovaReader, nursery: trio.Nursery) -> None:
+        """Have Nova's records of a host read, in its nursery."""
+        settings, host, asks = self._settings, observed_host(stream) or "", self.models.derivation.asks
+        records = Records(
+            self.log,
+            nova,
+            stream=stream,
+            said=self.models.fleet,
+            asks=lambda: [instance for instance, asker in asks.items() if asker == stream],
+            how=Reading(
+                host=settings.nova.hosts.get(host, host),
+                spacing=settings.nova.spacing,
+                full=settings.nova.full,
+                stuck_after=settings.nova.stuck_after,
+                acts=lambda instance: how_to_act(settings).mode_of(instance, host) != "dry-run",
+            ),
+            questions=self._questions,
+        )
+        await records.begin()
+        self.records[stream] = records
+        nursery.start_soon(records.run)
 
     def _how(self) -> Observing:
         settings = self._settings
@@ -193,14 +225,18 @@ class Service:
         return min(last.recorded_at, last.event.observed_at)
 
     def _records_of(self, stream: str) -> int | None:
-        """How many instances somebody vouches for on this host; None where nobody vouches for any."""
+        """How many instances somebody vouches for on this host; None where nobody does, and Nova was not asked."""
         fleet = self._follower.models.fleet
         host = observed_host(stream) or ""
         count = sum(
-            said.is_of(host) if said.is_novas else stream in fleet.seen_on.get(instance, ())
+            # Of what is deleted Nova expects no guest.
+            said.is_of(host) and said.vm_state is not VmState.DELETED
+            if said.is_novas
+            else stream in fleet.seen_on.get(instance, ())
             for instance, said in fleet.vouched.items()
         )
-        return count or None
+        asked = stream in self.records and self.records[stream].complete
+        return count if asked else count or None
 
     async def _folded(self, batch: Sequence[Recorded], step: Step) -> None:
         """Append what a batch led to, and have those VMs looked at that somebody has said something about."""
@@ -209,6 +245,8 @@ class Service:
             self._owed[each.stream].append(each)
         for stream, manager in list(self._managers.items()):
             await manager.append(self._owed.pop(stream, []), position)
+        for records in self.records.values():
+            records.folded(batch)
         for instance in step.look_at:
             for stream in self._follower.models.fleet.seen_on.get(instance, ()):
                 if stream in self.observers:
@@ -225,12 +263,14 @@ async def serve(
     *,
     listen: Callable[[Sequence[Recorded]], None] = lambda _: None,
     acting: Callable[[Watcher], Acts] | None = None,
+    nova: NovaReader | None = None,
     task_status: trio.TaskStatus[Service] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a service on a log that is open for writing; see `Service.run`.
 
-    With `acting` it executes what it plans too: that makes the actors, on the service's own fold.
+    With `acting` it executes what it plans too: that makes the actors, on the service's own fold. With `nova` it reads
+    Nova's records of the hosts.
     """
     follower = await Follower.start(log, Store(log.database))
     acts = acting(follower) if acting else None
-    await Service(log, settings, follower, listen=listen, acts=acts).run(hosts, task_status=task_status)
+    await Service(log, settings, follower, listen=listen, acts=acts, nova=nova).run(hosts, task_status=task_status)
