@@ -175,8 +175,7 @@ class Acts:
                 clock=now,
             )
             actor = self.actors[host] = Actor(desk)
-            await nursery.start(actor.run, epoch)
-            task_status.started()
+            await actor.run(epoch, task_status=task_status)
 
 
 async def serve_acts(

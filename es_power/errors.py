@@ -61,11 +61,11 @@ class ConcurrentAppendError(LogError):
 
 
 class LeaseHeldError(LogError):
-    """Another service observes this host into this log."""
+    """Another service observes this host into this log, or acts for it."""
 
     def __init__(self, stream: str, holder: str) -> None:
         self.stream, self.holder = stream, holder
-        super().__init__(f"{stream} is observed by {holder}; stop that service first, or give this one another log")
+        super().__init__(f"{stream} is held by {holder}; stop that service first, or give this one another log")
 
 
 class TakenOverError(LogError):

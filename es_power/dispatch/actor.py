@@ -285,5 +285,6 @@ def _said(by: str, why: str) -> tuple[tuple[Label, Label], tuple[LabelText, Labe
 
 def _too_late(command: Command, verb: str) -> CommandStateError:
     return CommandStateError(
-        f"command {command.requested.command} is {command.state}: {command.reason} There is nothing to {verb}."
+        f"command {command.requested.command} is {command.state} ({command.reason.rstrip('.')}); "
+        f"there is nothing to {verb}"
     )

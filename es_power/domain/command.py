@@ -126,7 +126,7 @@ def evolve(command: Command, recorded: Recorded) -> Command:
         case Approved(actor=actor, epoch=epoch):
             return replace(moved, approved=recorded.position, approved_by=(actor, epoch))
         case Confirmed():
-            return replace(moved, stands=False)
+            return replace(moved, stands=False, reason="it was seen to have happened")
         case Withdrawn(by=by):
             # What a person rejected stays rejected until the disagreement is over.
             return replace(moved, stands=by is not None)

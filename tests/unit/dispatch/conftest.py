@@ -12,16 +12,21 @@ import trio
 
 from es_power.acting import Acts, serve_acts
 from es_power.dispatch.actor import Actor
+from es_power.dispatch.desk import AskNova
 from es_power.domain.decisions import CommandEvent, Route
-from es_power.domain.events import Event
+from es_power.domain.events import Event, InstanceId
+from es_power.domain.states import VmState
+from es_power.ingest.clock import now
+from es_power.ingest.declarations import declare
 from es_power.log import SqlLog, open_log
 from es_power.service import Service, serve
-from es_power.settings import Act, Host, Log, PolicyChoice, Settings
+from es_power.settings import Act, Breaker, Host, Log, PolicyChoice, Settings
 from es_power.testing import FakeHypervisor, FakeStopper
 
 E = TypeVar("E", bound=Event)
 
 QUICK = Act(settle=0.1, after_boot=0.001, confirm=2.0)
+USUAL = Breaker()
 
 
 @dataclass
@@ -60,26 +65,59 @@ async def log(tmp_path: Path) -> AsyncIterator[SqlLog]:
         yield log
 
 
-def settings(log: SqlLog, *, mode: str = "auto", act: Act = QUICK) -> Settings:
+def settings(
+    log: SqlLog,
+    *,
+    mode: str = "auto",
+    modes: dict[str, str] | None = None,
+    act: Act = QUICK,
+    breaker: Breaker = USUAL,
+) -> Settings:
     return Settings(
         log=Log(path=str(log.database.place.path)),
         hosts=(Host(uri="test:///fake"),),
-        policy=PolicyChoice(mode=mode),
+        policy=PolicyChoice(mode=mode, modes=modes or {}),
         act=act,
+        breaker=breaker,
     )
 
 
 @asynccontextmanager
+async def observing(log: SqlLog, host: FakeHypervisor) -> AsyncIterator[Service]:
+    async with trio.open_nursery() as nursery:
+        yield await nursery.start(serve, log, [(None, host)], settings(log))
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def acting(
+    log: SqlLog, host: FakeHypervisor, stopper: FakeStopper, how: Settings, *, nova: AskNova | None = None
+) -> AsyncIterator[Acts]:
+    stoppers = {Route.HYPERVISOR: stopper, Route.NOVA: stopper}
+    async with trio.open_nursery() as nursery:
+        yield await nursery.start(partial(serve_acts, log, [(None, host)], how, stoppers=lambda _: stoppers, nova=nova))
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
 async def house(
-    log: SqlLog, host: FakeHypervisor, *, mode: str = "auto", act: Act = QUICK, stopper: FakeStopper | None = None
+    log: SqlLog,
+    host: FakeHypervisor,
+    *,
+    mode: str = "auto",
+    modes: dict[str, str] | None = None,
+    act: Act = QUICK,
+    breaker: Breaker = USUAL,
+    stopper: FakeStopper | None = None,
+    nova: AskNova | None = None,
 ) -> AsyncIterator[House]:
     """Run an observer's service and an actor's beside it, as two processes would."""
     stopper = stopper or FakeStopper(host)
-    how = settings(log, mode=mode, act=act)
-    hosts = [(None, host)]
-    async with trio.open_nursery() as nursery:
-        service = await nursery.start(serve, log, hosts, how)
-        stoppers = {Route.HYPERVISOR: stopper, Route.NOVA: stopper}
-        acts = await nursery.start(partial(serve_acts, log, hosts, how, stoppers=lambda _: stoppers))
+    how = settings(log, mode=mode, modes=modes, act=act, breaker=breaker)
+    async with observing(log, host) as service, acting(log, host, stopper, how, nova=nova) as acts:
         yield House(log, host, stopper, service, acts)
-        nursery.cancel_scope.cancel()
+
+
+async def say(log: SqlLog, vm: InstanceId, vm_state: VmState) -> None:
+    """Declare what a VM is meant to be."""
+    await declare(log, [(vm, vm_state, None)], by="me", why="test", at=now())

@@ -16,18 +16,12 @@ from es_power.domain.decisions import (
 )
 from es_power.domain.events import RecordDeclared
 from es_power.domain.states import VmState
-from es_power.ingest.clock import now
-from es_power.ingest.declarations import declare
 from es_power.log import SqlLog
 from es_power.settings import Act
 from es_power.testing.hypervisor import FakeHypervisor
-from tests.unit.dispatch.conftest import house
+from tests.unit.dispatch.conftest import house, say
 
 LIFE = ["StopRequested", "Approved", "LookedAgain", "Sent", "Confirmed"]
-
-
-async def say(log: SqlLog, vm: object, vm_state: VmState) -> None:
-    await declare(log, [(vm, vm_state, None)], by="me", why="test", at=now())
 
 
 async def test_a_guest_that_should_be_stopped_and_is_on_is_stopped_once(log: SqlLog) -> None:

@@ -73,7 +73,7 @@ async def test_each_stream_has_a_lease_of_its_own(tmp_path):
             lease(log, "observer/../../etc/qemu", "two", nursery=nursery) as second,
         ):
             assert first == second == 1
-            with pytest.raises(LeaseHeldError, match="is observed by one"):
+            with pytest.raises(LeaseHeldError, match="is held by one"):
                 async with lease(log, "observer/kvm-07/qemu", "three", nursery=nursery):
                     pass
         async with lease(log, "observer/kvm-07/qemu", "three", nursery=nursery) as epoch:
