@@ -70,6 +70,17 @@ class NovaRig:
         made = operator.identity("POST", f"/users/{user}/application_credentials", wanted).good()
         return {key: made["application_credential"][key] for key in ("id", "secret")}
 
+    def environment_of(self, credential: dict[str, str]) -> dict[str, str]:
+        """An application credential as variables."""
+        return {
+            "OS_AUTH_TYPE": "v3applicationcredential",
+            "OS_AUTH_URL": self.services.ports.identity,
+            "OS_APPLICATION_CREDENTIAL_ID": credential["id"],
+            "OS_APPLICATION_CREDENTIAL_SECRET": credential["secret"],
+            "OS_REGION_NAME": REGION,
+            "OS_IDENTITY_API_VERSION": "3",
+        }
+
     def expire_tokens(self, person: Person = OPERATOR) -> None:
         """Make every token of a person worthless, as time would; returns as soon as a new one is good.
 
@@ -164,8 +175,8 @@ class NovaRig:
         return self.services.client(person)
 
     def kill_api(self) -> None:
-        """End Nova's API as a crash would, in the middle of any request."""
-        self.services.api.kill()
+        """End Nova's API as a crash would, in the middle of any request; afterwards nobody listens there."""
+        self.services.kill_api()
 
     def start_api(self) -> None:
         """Start Nova's API where it does not run, and wait until it answers."""

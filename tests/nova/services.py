@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.nova import settings
 from tests.nova.cloud import Cloud, Person
-from tests.nova.programs import Program, answers_http, free_ports, listens
+from tests.nova.programs import Program, answers_http, free_ports, listens, wait_until
 from tests.nova.settings import ADMIN, HOST, REGION, Ports
 
 ROOT = Path(__file__).parents[2]
@@ -74,20 +74,26 @@ class Services:
             program.start()
         self._start_database()
         # The migrations take longest, and go side by side; a service starts when what it needs is there.
-        with ThreadPoolExecutor(3) as pool:
+        with ThreadPoolExecutor(4) as pool:
             keystone = pool.submit(self._prepare_keystone)
             placement = pool.submit(self._prepare_placement)
-            nova = pool.submit(self._prepare_nova)
+            cells = pool.submit(self._prepare_cells)
+            servers = pool.submit(self._prepare_servers)
             keystone.result()
             self.keystone.start()
             placement.result()
             self.placement.start()
             self.keystone.serves(lambda: answers_http(self.ports.keystone, "/v3"))
             self._fill_keystone()
-            nova.result()
+            cells.result()
+            servers.result()
         self.queue.serves(lambda: listens(self.ports.queue))
-        for program in (self.conductor, self.api, self.scheduler, self.compute):
+        for program in (self.conductor, self.api, self.scheduler):
             program.start()
+        # A compute service that comes first asks in vain, and waits ten seconds before it asks again.
+        conductor = self.directory / "nova-conductor.log"
+        self.conductor.serves(lambda: conductor.exists() and "Starting conductor" in conductor.read_text())
+        self.compute.start()
         self.placement.serves(lambda: answers_http(self.ports.placement))
         self.start_api()
         flavor = {"name": FLAVOR, "id": FLAVOR, "ram": 64, "vcpus": 1, "disk": 0}
@@ -98,6 +104,11 @@ class Services:
         """End all of it."""
         for program in reversed(self._programs):
             program.kill()
+
+    def kill_api(self) -> None:
+        """End Nova's API as a crash would, and wait until its port is closed: its last process is not our child."""
+        self.api.kill()
+        wait_until(lambda: not listens(self.ports.nova), "the port of Nova's API was closed", pause=0.01)
 
     def start_api(self) -> None:
         """Start Nova's API where it does not run, and wait until it answers."""
@@ -213,13 +224,23 @@ class Services:
         command = (BINARIES / "placement-manage", "--config-file", self.directory / "placement.conf")
         self._run("placement-database", *command, "db", "sync")
 
-    def _prepare_nova(self) -> None:
-        command = (BINARIES / "nova-manage", "--config-file", self.directory / "nova.conf")
-        self._run("nova-api-database", *command, "api_db", "sync")
+    def _prepare_cells(self) -> None:
+        """Make the database that knows the cells: cell0 of servers that found no host, and the one with all others."""
         cell0 = self.ports.database_url("nova_cell0")
-        self._run("nova-cell0", *command, "cell_v2", "map_cell0", "--database_connection", cell0)
-        self._run("nova-databases", *command, "db", "sync")
-        self._run("nova-cell1", *command, "cell_v2", "create_cell", "--name", "cell1")
+        self._nova_manage("api-database", "api_db", "sync")
+        self._nova_manage("cell0", "cell_v2", "map_cell0", "--database_connection", cell0)
+        self._nova_manage("cell1", "cell_v2", "create_cell", "--name", "cell1")
+
+    def _prepare_servers(self) -> None:
+        """Make the databases of the two cells."""
+        cell0 = self.directory / "cell0.conf"
+        settings.write(cell0, {"database": {"connection": self.ports.database_url("nova_cell0")}})
+        self._nova_manage("cell1-database", "db", "sync", "--local_cell")
+        self._nova_manage("cell0-database", "--config-file", cell0, "db", "sync", "--local_cell")
+
+    def _nova_manage(self, name: str, *words: str | Path) -> None:
+        command = (BINARIES / "nova-manage", "--config-file", self.directory / "nova.conf", *words)
+        self._run(f"nova-{name}", *command)
 
     def _fill_keystone(self) -> None:
         """Add the operator and the catalogue to what ``bootstrap`` made."""
@@ -241,13 +262,12 @@ class Services:
                 admin.identity("POST", "/endpoints", {"endpoint": endpoint}).good()
 
     def _takes_servers(self) -> bool:
-        """Whether Nova knows the host, and Placement what it has."""
+        """Whether Nova knows the host, and Placement would give out what it has."""
         hosts = self.admin.compute("GET", "/os-hypervisors").good()["hypervisors"]
         if [host["state"] for host in hosts if host["hypervisor_hostname"] == HOST] != ["up"]:
             return False
-        return bool(
-            self.admin.ask("GET", f"{self.ports.placement_url}/resource_providers").good()["resource_providers"]
-        )
+        offers = self.admin.ask("GET", f"{self.ports.placement_url}/allocation_candidates?resources=VCPU:1")
+        return bool(offers.good()["provider_summaries"])
 
     def _reported_at(self) -> str | None:
         (service,) = self.admin.compute("GET", "/os-services?binary=nova-compute").good()["services"]
