@@ -257,6 +257,8 @@ def _refused(answer: Answer, path: str) -> NovaRefusedError:
         HTTPStatus.NOT_FOUND: "is the compute endpoint of Keystone's catalogue Nova's?",
     }
     hint = hints.get(answer.status)
+    if answer.status < HTTPStatus.BAD_REQUEST:
+        hint = "it redirects; set compute_endpoint_override in clouds.yaml to where Nova is"
     return NovaRefusedError(
         f"Nova refuses {path}: {_said(answer)}" + (f"; {hint}" if hint else ""), status=answer.status
     )

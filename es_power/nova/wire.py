@@ -37,6 +37,9 @@ from es_power.nova.exchange import Answer, Request
 
 _CHUNK: Final = 65_536
 
+_ODD: Final = (OSError, ValueError, TypeError, LookupError, AttributeError)
+"""What the libraries trip over in a file or an answer of another shape than they expect."""
+
 
 class Wire:
     """A keystoneauth session; its methods block, and may be called from several threads."""
@@ -83,9 +86,10 @@ class Wire:
                 microversion=request.microversion,
                 microversion_service_type="compute",
                 timeout=max(request.deadline - time.monotonic(), 0.001),
-                # A redirected command would be sent twice, and a body be logged whole.
-                redirect=request.is_read,
+                # Not to where an answer says: with a token, and a command perhaps twice.
+                redirect=False,
                 raise_exc=False,
+                # Or a body would be read whole, to be logged.
                 log=False,
                 connect_retries=0,
                 stream=True,
@@ -110,7 +114,7 @@ def connect(cloud: str | None, *, timeout: float, version: str) -> Wire:
         raise SettingsError(
             [f"how to reach Nova is not said: {name} is missing; set it, or name a cloud by OS_CLOUD" for name in names]
         ) from error
-    except (ConfigException, ClientException, OSError, TypeError, ValueError) as error:
+    except (ConfigException, ClientException, *_ODD) as error:
         raise SettingsError([f"how to reach Nova: {error}; check clouds.yaml and the OS_* variables"]) from error
     # Else Keystone could keep a thread for ever.
     session.timeout = session.timeout or timeout
@@ -135,7 +139,7 @@ def _on_the_way_to_nova() -> Iterator[None]:
         raise NovaUnavailableError(f"Keystone gives no token now: {error}") from error
     except ClientException as error:
         raise NovaUnavailableError(f"Keystone does not answer: {error}; check OS_AUTH_URL and OS_CACERT") from error
-    except (requests.RequestException, HTTPError, ValueError, KeyError, TypeError) as error:
+    except (requests.RequestException, HTTPError, *_ODD) as error:
         raise NovaUnavailableError(f"Keystone's answer cannot be read: {error}; check OS_AUTH_URL") from error
 
 

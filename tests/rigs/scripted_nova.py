@@ -2,9 +2,9 @@
 
     with scripted_nova() as nova:
         nova.add(vm(1), host="kvm-07")                     # an ACTIVE server; fields may be given by Nova's names
-        monkeypatch.setenv(...) for nova.environment       # OS_* variables; nova.clouds(path) writes a clouds.yaml
+        os.environ |= nova.environment                     # OS_* variables; or nova.clouds(path, ...): a clouds.yaml
         nova.fail("GET /servers/detail", Reply(status=503))  # the next such request gets this instead of an answer
-        nova.fail("POST action", Reply.cut())              # or: slow(), cut(), endless(), status=..., body=...
+        nova.fail("POST action", Reply.cut())              # or: late(), cut(), endless(), status=..., body=...
         ...
         assert nova.asked("POST action") == 1
 
@@ -23,7 +23,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -55,6 +55,8 @@ class Reply:
     repeat: bool = False
     #: Whether what was asked for happens all the same.
     does: bool = False
+    #: Answered as without a fault, but `after`.
+    as_usual: bool = False
 
     @classmethod
     def json(cls, content: object, **options: Any) -> "Reply":
@@ -64,6 +66,11 @@ class Reply:
     def cut(cls, *, does: bool = False) -> "Reply":
         """The connection is closed without a word."""
         return cls(status=None, does=does)
+
+    @classmethod
+    def late(cls, after: threading.Event) -> "Reply":
+        """What is asked for happens at once, and is answered when the test says so."""
+        return cls(after=after, as_usual=True)
 
     @classmethod
     def endless(cls) -> "Reply":
@@ -96,6 +103,8 @@ class ScriptedNova:
         self.seen: list[Seen] = []
         #: How many servers a page has at most.
         self.page = 1000
+        #: Nova's URL in Keystone's catalogue; None: with its version.
+        self.endpoint: str | None = None
         #: Set when the server ends, for replies that wait.
         self.over = threading.Event()
         self._faults: list[tuple[str, Reply]] = []
@@ -174,6 +183,10 @@ class ScriptedNova:
         with self._lock:
             self._faults += [(name, reply) for reply in replies]
 
+    def hang_up(self) -> None:
+        """Close the connections that clients keep for their next request."""
+        self._server.hang_up()
+
     def heal(self) -> None:
         """Forget the faults that were not used."""
         with self._lock:
@@ -199,9 +212,8 @@ class ScriptedNova:
             for index, (name, reply) in enumerate(self._faults):
                 if seen.fits(name):
                     del self._faults[index]
-                    if reply.does:
-                        self._answer(seen)
-                    return reply
+                    usual = self._answer(seen) if reply.does or reply.as_usual else reply
+                    return replace(usual, after=reply.after) if reply.as_usual else reply
             return self._answer(seen)
 
     def _answer(self, seen: Seen) -> Reply:
@@ -209,6 +221,10 @@ class ScriptedNova:
             case ["v3"]:
                 version = {"id": "v3.14", "status": "stable", "links": [{"rel": "self", "href": f"{self.url}/v3/"}]}
                 return Reply.json({"version": version})
+            case [""]:
+                version = {"id": "v2.1", "status": "CURRENT", "version": "2.100", "min_version": "2.1"}
+                links = [{"rel": "self", "href": f"{self.url}/v2.1/"}]
+                return Reply.json({"versions": [version | {"links": links}]})
             case ["v3", "auth", "tokens"]:
                 return self._authenticate(seen)
             case ["v2.1", *rest]:
@@ -241,7 +257,12 @@ class ScriptedNova:
             "project": {"id": "p", "name": "admin", "domain": {"id": "default", "name": "Default"}},
             "roles": [{"id": "r", "name": "admin"}],
             "catalog": [
-                {"id": "c", "name": "nova", "type": "compute", "endpoints": [endpoint | {"url": f"{self.url}/v2.1"}]}
+                {
+                    "id": "c",
+                    "name": "nova",
+                    "type": "compute",
+                    "endpoints": [endpoint | {"url": self.endpoint or f"{self.url}/v2.1"}],
+                }
             ],
         }
         return Reply.json({"token": token}, status=201, headers={"X-Subject-Token": self.token()})
@@ -327,10 +348,13 @@ class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is what some tests are about."""
 
-    def end(self) -> None:
-        for each in self._open:
+    def hang_up(self) -> None:
+        while self._open:
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+                self._open.pop().shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        self.hang_up()
         self.server_close()
 
 

@@ -1,7 +1,8 @@
 """A client of a scripted Nova, which is told of by OS_* variables alone."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from es_power.nova import NovaApi, Patience
 from tests.rigs.scripted_nova import ScriptedNova, scripted_nova
 
-QUICK = Patience(timeout=5.0, first_wait=0.001, longest_wait=0.01)
+QUICK = Patience(timeout=10.0, first_wait=0.001, longest_wait=0.01)
 
 
 @pytest.fixture
@@ -20,19 +21,32 @@ def nova() -> Iterator[ScriptedNova]:
 
 @pytest.fixture
 def no_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of this machine's says where a cloud is."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
+    """Nothing says where a cloud is, but what a test writes into its clouds.yaml."""
     for name in list(os.environ):
         if name.startswith("OS_"):
             monkeypatch.delenv(name)
+    # The library looks for its files in the places that there were when it was imported.
+    monkeypatch.setattr("openstack.config.loader.CONFIG_FILES", [str(tmp_path / "clouds.yaml")])
 
 
 @pytest.fixture
-async def api(nova: ScriptedNova, no_cloud: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[NovaApi]:
+def connect(
+    nova: ScriptedNova, no_cloud: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Awaitable[NovaApi]]]:
+    """Make clients whose patience the test says."""
     for name, value in nova.environment.items():
         monkeypatch.setenv(name, value)
-    api = await NovaApi.connect(patience=QUICK)
-    yield api
-    api.close()
+    made: list[NovaApi] = []
+
+    async def connect(**patience: float) -> NovaApi:
+        made.append(await NovaApi.connect(patience=replace(QUICK, **patience)))
+        return made[-1]
+
+    yield connect
+    for api in made:
+        api.close()
+
+
+@pytest.fixture
+async def api(connect: Callable[..., Awaitable[NovaApi]]) -> NovaApi:
+    return await connect()
