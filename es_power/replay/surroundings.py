@@ -107,7 +107,7 @@ class Histories:
     def __init__(self, entries: Iterable[Entry], instances: Iterable[InstanceId]) -> None:
         of: dict[InstanceId, list[Entry]] = {instance: [] for instance in instances}
         for entry in entries:
-            if entry.instance is not None and entry.instance in of and not entry.stale:
+            if entry.instance is not None and entry.instance in of:
                 of[entry.instance].append(entry)
         self._of = {instance: _History(known) for instance, known in of.items()}
 

@@ -4,11 +4,11 @@ A side is a policy, as if it had decided from the first fact on; or what was rec
 log; or Nova, which is the stops that its own history shows as its own (NovaStopObserved: by nobody's order).
 
 **The same stop.** A stop belongs to a disagreement: it begins with the fact that called for the stop (of an observation
-and a record that were joined, the later one) and lasts until the fact that withdrew, resolved or confirmed it, or until
-the same side calls for another stop of the instance. Two sides call for the same stop where it is of the same instance
-and their disagreements overlap; all that overlap are one. The order of facts is their positions. A stop of Nova's has
-none, only the time at which it began, so it is compared by time: it is the same where it began while the disagreement
-lasted, give or take SLACK. A side with another verb (`stop`, `force_stop`) calls for the same stop otherwise.
+and a record that were joined, the later one) and lasts until the fact that withdrew, resolved or confirmed it. Two
+sides call for the same stop where it is of the same instance and their disagreements overlap; all that overlap are one.
+The order of facts is their positions. A stop of Nova's has none, only the time at which it began, so it is compared by
+time: it is the same where it began while the disagreement lasted, give or take SLACK. A side with another verb (`stop`,
+`force_stop`) calls for the same stop otherwise.
 
 A stop of Nova's that began before anything was known of its instance is not compared: no fact says anything about it.
 """
@@ -244,22 +244,17 @@ def _ends(steps: Iterable[Recorded]) -> dict[UUID, End]:
 
 
 def _stops(side: str, commands: Iterable[Command], ends: Mapping[UUID, End]) -> Sequence[Stop]:
-    stops: list[Stop] = []
-    next_of: dict[InstanceId, End] = {}
-    for command in sorted(commands, key=_began, reverse=True):
-        request = command.requested
-        own = [end for end in (ends.get(request.command), next_of.get(request.instance)) if end]
-        stop = Stop(
+    return [
+        Stop(
             side=side,
-            instance=request.instance,
-            at=request.observed_at,
+            instance=command.requested.instance,
+            at=command.requested.observed_at,
             position=_began(command),
-            end=min(own, default=None),
+            end=ends.get(command.requested.command),
             command=command,
         )
-        next_of[request.instance] = stop.position, stop.at
-        stops.append(stop)
-    return stops[::-1]
+        for command in commands
+    ]
 
 
 def _began(command: Command) -> Position:
@@ -300,5 +295,5 @@ def _span(stop: Stop, *, by_time: bool) -> tuple[float, float]:
     begin: int = stop.at if by_time else stop.position
     if stop.end is None:
         return begin, float("inf")
-    # A clock that was set back has no say in whether there was a disagreement.
+    # Neither a clock that was set back, nor what was confirmed by the fact that called for it, makes it nothing.
     return begin, max(stop.end[by_time], begin + 1)

@@ -38,7 +38,7 @@ async def every_replay(log: SqlLog) -> None:
     await compare(log, OLD, "nova")
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(LOGS)
 async def test_a_replay_of_any_log_appends_nothing(acts: list[Act]) -> None:
     async with open_log(":memory:", mode="write") as log:

@@ -328,9 +328,9 @@ async def test_a_migration_that_goes_on_for_long_is_told(tale: Tale, tmp_path: P
 
 async def test_a_migration_that_is_long_over_is_not_told(tale: Tale, tmp_path: Path) -> None:
     tale.start("b")
-    tale.announce(WEB, 5, 3)
     tale.announce(WEB, 4, 1, "b")
     tale.observe(WEB, *MIGRATED, host="b")
+    tale.announce(WEB, 5, 3)
     tale.wait(600)
     tale.nova_stopped(WEB, tale.now)
     told = await around(tale, tmp_path, OLD_RULES, "nova")
@@ -401,3 +401,14 @@ async def test_a_paused_vm_that_goes_on_runs_again(tale: Tale, tmp_path: Path) -
     goes_on = tale.observe(WEB, *RUNNING)
 
     assert (await around(tale, tmp_path)).running_again.position == goes_on.position
+
+
+async def test_an_observation_that_lost_to_a_newer_event_shows_nothing(tale: Tale, tmp_path: Path) -> None:
+    tale.vouch(WEB, VmState.ACTIVE)
+    tale.observe(WEB, *OFF)
+    tale.announce(WEB, 5, 0)
+    tale.observe(DB, *RUNNING)
+    tale.observe(WEB, *RUNNING, number=0)
+    again = tale.announce(WEB, 2, 0)
+
+    assert (await around(tale, tmp_path)).running_again.position == again.position
