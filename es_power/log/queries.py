@@ -3,6 +3,7 @@
 Positions and versions have no gaps, so a limit is a bound on them.
 """
 
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, cast
@@ -17,6 +18,7 @@ from es_power.errors import LogRewoundError, UnknownEventError
 from es_power.log.chain import Chain, Row
 from es_power.log.codec import Codec, Raw
 from es_power.log.database import Database
+from es_power.log.refusals import undecodable
 from es_power.log.schema import HEAD, LABELS, RECORDS, STREAMS, TRACKING
 
 _PARAMETERS: Final = 1000  # databases limit them for a statement
@@ -94,11 +96,9 @@ class Queries:
         found: dict[Position, Recorded] = {}
         with self._database.read() as connection:
             for start in range(0, len(positions), _PARAMETERS):
-                some = positions[start : start + _PARAMETERS]
-                query = sa.select(*(RECORDS.c[name] for name in _ROW)).where(RECORDS.c.position.in_(some))
-                for row in connection.execute(query).all():
+                for row in _rows_at(connection, positions[start : start + _PARAMETERS]):
                     with suppress(UnknownEventError):
-                        found |= {each.position: each for each in self._decoded(connection, [tuple(row)])}
+                        found |= {each.position: each for each in self._decoded(connection, [row])}
         return found
 
     def read_raw(
@@ -232,5 +232,31 @@ class Queries:
 
 def _fetch(connection: sa.Connection, sql: str, *parameters: int) -> list[Row]:
     """Take the rows from the driver's own cursor: SQLAlchemy's rows cost as much again as SQLite does."""
-    cursor = connection.exec_driver_sql(sql, parameters).cursor
-    return cast(list[Row], cursor.fetchall())
+    return _whatever_they_hold(
+        connection, lambda: cast(list[Row], connection.exec_driver_sql(sql, parameters).cursor.fetchall())
+    )
+
+
+def _rows_at(connection: sa.Connection, positions: Sequence[Position]) -> list[Row]:
+    query = sa.select(*(RECORDS.c[name] for name in _ROW)).where(RECORDS.c.position.in_(positions))
+    return _whatever_they_hold(connection, lambda: [cast(Row, tuple(row)) for row in connection.execute(query)])
+
+
+def _whatever_they_hold(connection: sa.Connection, fetch: Callable[[], list[Row]]) -> list[Row]:
+    """Fetch records of which a column may hold what was never written there.
+
+    SQLite's driver refuses all rows where one has a text that is not UTF-8. Then they are read again with surrogates in
+    such a text: no hash and no schema fits it, so that one record is found damaged, and the others are read. Reading
+    all texts so would cost each of millions of records a call.
+    """
+    try:
+        return fetch()
+    except (sqlite3.OperationalError, sa.exc.OperationalError) as error:
+        if not undecodable(error):
+            raise
+    driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+    driver.text_factory = lambda text: text.decode(errors="surrogateescape")
+    try:
+        return fetch()
+    finally:
+        driver.text_factory = str

@@ -14,6 +14,8 @@ from es_power.errors import LogError, LogNotFoundError, LogUnavailableError
 
 _FULL: Final = "the disk that holds {place} is full; free some space there. Nothing that was acknowledged is lost"
 
+_DAMAGED: Final = "{place} is damaged; stop the service, keep a copy of the file, and put back a backup"
+
 #: By SQLite's result code: an extended one where it says more than the primary one in its last byte.
 _SQLITE: Final[Mapping[int, tuple[type[LogError], str]]] = {
     sqlite3.SQLITE_FULL: (LogUnavailableError, _FULL),
@@ -35,10 +37,7 @@ _SQLITE: Final[Mapping[int, tuple[type[LogError], str]]] = {
         LogUnavailableError,
         "the disk that holds {place} reports an error; look at the kernel's log (`journalctl -k`)",
     ),
-    sqlite3.SQLITE_CORRUPT: (
-        LogError,
-        "{place} is damaged; stop the service, keep a copy of the file, and put back a backup",
-    ),
+    sqlite3.SQLITE_CORRUPT: (LogError, _DAMAGED),
     sqlite3.SQLITE_NOTADB: (
         LogNotFoundError,
         "{place} is a file of another kind, not a log; give the path of a log with --log or ES_POWER_LOG",
@@ -70,11 +69,18 @@ def translate_errors(place: str) -> Iterator[None]:
         raise _explain(error, place) from error
 
 
+def undecodable(error: BaseException) -> bool:
+    """Tell whether SQLite's driver met a text that is not UTF-8; it has no code for that."""
+    return "Could not decode to UTF-8" in str(error)
+
+
 def _explain(error: BaseException | None, place: str) -> LogError:
     code = getattr(error, "sqlite_errorcode", 0)
     known = _SQLITE.get(code) or _SQLITE.get(code & 0xFF) or _POSTGRES.get(getattr(error, "sqlstate", None) or "")
     if known:
         kind, text = known
         return kind(text.format(place=place))
+    if isinstance(error, sqlite3.Error) and undecodable(error):
+        return LogError(_DAMAGED.format(place=place))
     said = " ".join(str(error).split())
     return LogUnavailableError(f"the database at {place} refuses: {said}")

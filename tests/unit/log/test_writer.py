@@ -9,7 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from es_power.domain.ports import Append, LabelText, Tracking, Write
-from es_power.errors import ConcurrentAppendError, LogUnavailableError, SealBrokenError, UnknownEventError
+from es_power.errors import ConcurrentAppendError, LogError, LogUnavailableError, SealBrokenError, UnknownEventError
 from es_power.log import database as database_module, open_log, queries, writer as module
 from es_power.log.append import prepare
 from es_power.log.chain import Chain
@@ -274,9 +274,10 @@ def damage(path, sql):
         connection.commit()
 
 
-async def test_a_record_that_cannot_be_decoded_stops_nobody(log, tmp_path):
+@pytest.mark.parametrize("change", ["state = x'c1'", "state = CAST(x'ff' AS TEXT)", "topic = CAST(x'ff' AS TEXT)"])
+async def test_a_record_that_cannot_be_decoded_stops_nobody(log, tmp_path, change):
     await log.append(append_of("a", 0, *map(lifecycle, range(1, 6))))
-    damage(tmp_path / "log.db", "UPDATE records SET state = x'c1' WHERE position = 3")
+    damage(tmp_path / "log.db", f"UPDATE records SET {change} WHERE position = 3")
     for read in (log.read, log.read_raw):
         assert [len(await read(after=after)) for after in (0, 3)] == [2, 2]
         with pytest.raises(UnknownEventError) as caught:
@@ -289,7 +290,8 @@ async def test_a_record_that_cannot_be_decoded_stops_nobody(log, tmp_path):
 
 
 @pytest.mark.parametrize("read", ["read", "read_raw"])
-async def test_reading_with_a_chain_names_the_record_that_was_changed(log, tmp_path, read):
+@pytest.mark.parametrize("change", ["state = x'c1'", "state = CAST(x'ff' AS TEXT)"])
+async def test_reading_with_a_chain_names_the_record_that_was_changed(log, tmp_path, read, change):
     await log.append(append_of("a", 0, *map(lifecycle, range(1, 6))))
     chain = Chain()
     assert len(await getattr(log, read)(after=0, limit=2, chain=chain)) == 2
@@ -301,12 +303,30 @@ async def test_reading_with_a_chain_names_the_record_that_was_changed(log, tmp_p
         await getattr(log, read)(after=0, chain=Chain())
     assert caught.value.position == 4
 
-    damage(tmp_path / "log.db", "UPDATE records SET state = x'c1' WHERE position = 2")
+    damage(tmp_path / "log.db", f"UPDATE records SET {change} WHERE position = 2")
     chain = Chain()
     assert len(await getattr(log, read)(after=0, chain=chain)) == 1
     with pytest.raises(SealBrokenError) as caught:
         await getattr(log, read)(after=1, chain=chain)
     assert caught.value.position == 2
+
+
+async def test_a_name_of_a_stream_that_is_no_text_is_damage_and_no_absent_database(log, tmp_path):
+    await log.append(append_of("a", 0, lifecycle(1)))
+    damage(tmp_path / "log.db", "UPDATE streams SET name = CAST(x'ff' AS TEXT)")
+    # Only records are read whatever they hold, and what follows on the same connection is read as ever.
+    damage(tmp_path / "log.db", "UPDATE records SET state = CAST(x'ff' AS TEXT)")
+    async with open_log(tmp_path / "log.db", mode="read") as other:
+        with pytest.raises(LogError, match="is damaged") as caught:
+            await other.read_at([1])
+    assert not caught.value.transient
+
+
+async def test_what_else_the_database_refuses_is_not_taken_for_a_damaged_record(log, tmp_path):
+    await log.append(append_of("a", 0, lifecycle(1)))
+    damage(tmp_path / "log.db", "DROP TABLE records")
+    with pytest.raises(LogUnavailableError, match="no such table"):
+        await log.read(after=0)
 
 
 @pytest.mark.parametrize("read", ["read", "read_raw"])
