@@ -14,6 +14,7 @@ from es_power.domain.decisions import Sent
 from es_power.domain.events import (
     InstanceId,
     LifecycleEvent,
+    NovaStopObserved,
     Position,
     RecordCleared,
     RecordDeclared,
@@ -107,7 +108,8 @@ class Histories:
     def __init__(self, entries: Iterable[Entry], instances: Iterable[InstanceId]) -> None:
         of: dict[InstanceId, list[Entry]] = {instance: [] for instance in instances}
         for entry in entries:
-            if entry.instance is not None and entry.instance in of:
+            # What is read in Nova's history of long ago stands behind what happened since, so it places no moment.
+            if entry.instance is not None and entry.instance in of and entry.kind != NovaStopObserved.__name__:
                 of[entry.instance].append(entry)
         self._of = {instance: _History(known) for instance, known in of.items()}
 
