@@ -21,7 +21,7 @@ test: ## run every suite whose parts are here, or one: TESTS=tests/unit
 	@scripts/setup/system want test
 	@.venv/bin/pytest $(or $(TESTS),$(COVERAGE)); status=$$?; scripts/setup/system lack test; exit $$status
 
-test-nova: ## run the suite that needs a real Nova, about five minutes
+test-nova: ## run the suite that needs a real Nova, a few minutes
 	@scripts/setup/venv dev
 	@scripts/setup/system want nova
 	@scripts/setup/nova

@@ -43,6 +43,20 @@ def test_a_guest_that_goes_off_beside_nova_stays_active_for_nova(nova: NovaRig, 
     assert [action["action"] for action in nova.actions(server)] == ["create"]
 
 
+def test_nova_s_own_power_sync_would_have_stopped_it(nova: NovaRig, server: str) -> None:
+    nova.guest(server, "destroy")
+    try:
+        nova.restart_compute(sync_seconds=2)
+        nova.until(server, "SHUTOFF")
+    finally:
+        nova.restart_compute(sync_seconds=-1)
+
+    assert [(action["action"], action["user_id"] is None) for action in nova.actions(server)] == [
+        ("stop", True),
+        ("create", False),
+    ]
+
+
 def test_a_stop_ends_the_guest_and_a_start_starts_it(nova: NovaRig, server: str) -> None:
     nova.act(server, "os-stop").good()
     nova.until(server, "SHUTOFF")

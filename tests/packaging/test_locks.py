@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
-LOCKS = ("build", "runtime", "dev", "lock")
+LOCKS = ("build", "runtime", "dev", "lock", "nova")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ def test_every_requirement_of_the_project_is_locked_at_a_version_that_fits(check
         "dev": content["project"]["dependencies"] + groups["dev"],
         "build": content["build-system"]["requires"] + groups["build"],
         "lock": groups["lock"],
+        "nova": groups["nova-rig"],
     }
 
     for name, requirements in wanted.items():
@@ -123,7 +124,7 @@ def imports(folder: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("folder", "groups"),
-    [("es_power", ["testing"]), ("tests", ["dev", "build"]), ("benchmarks", ["dev"]), ("scripts", ["dev"])],
+    [("es_power", ["testing"]), ("tests", ["dev", "build", "nova-rig"]), ("benchmarks", ["dev"]), ("scripts", ["dev"])],
 )
 def test_what_is_imported_is_declared(checkout: Path, folder: str, groups: list[str]) -> None:
     content = project(checkout)

@@ -138,3 +138,14 @@ def test_a_daemon_is_installed_by_itself_only_where_it_can_be_kept_from_starting
 
     assert done.returncode == 0
     assert not called.exists()
+
+
+def test_the_parts_of_a_real_nova_are_asked_for_apart(system: System, stub: Stub) -> None:
+    stub("mariadbd", "exit 127")
+
+    nova = system("lack", "nova", family="debian")
+    others = system("lack", "test", family="debian")
+
+    assert re.fullmatch(r"Not run: .* mariadbd.*; '.*apt-get install .* mariadb-server-core.*' as root adds them\n",
+                        nova.stdout)  # fmt: skip
+    assert "mariadb" not in others.stdout
