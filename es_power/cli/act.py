@@ -10,7 +10,7 @@ import typer
 
 from es_power import telemetry
 from es_power.acting import serve_acts
-from es_power.cli.serving import Acting, libvirt_hypervisor, stay, until_stopped
+from es_power.cli.serving import Acting, libvirt_hypervisor, nova_of, stay, until_stopped
 from es_power.ingest.libvirt import event_loop
 from es_power.log import open_log
 from es_power.settings import Settings, load
@@ -42,14 +42,15 @@ def act(
 
 async def _act(settings: Settings) -> None:
     hosts = [(host.name, libvirt_hypervisor(host.uri, settings)) for host in settings.hosts]
-    acting = Acting(settings)
     async with (
         until_stopped(),
         open_log(settings.log.path, mode="write") as log,
         event_loop(),
+        nova_of(settings) as nova,
         trio.open_nursery() as nursery,
     ):
-        acts = await nursery.start(partial(serve_acts, log, hosts, settings, stoppers=acting.stoppers))
+        acting = Acting(settings, nova)
+        acts = await nursery.start(partial(serve_acts, log, hosts, settings, stoppers=acting.stoppers, nova=acting.ask))
         await nursery.start(acting.hear, acts)
         structlog.get_logger().info(
             "acting", hosts=sorted(acts.actors), mode=settings.policy.mode, log=settings.log.path

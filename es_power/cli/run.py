@@ -11,7 +11,7 @@ import trio
 import typer
 
 from es_power import telemetry
-from es_power.cli.serving import Acting, libvirt_hypervisor, stay, until_stopped
+from es_power.cli.serving import Acting, libvirt_hypervisor, nova_of, stay, until_stopped
 from es_power.domain.events import Recorded
 from es_power.ingest.hypervisor import Hypervisor
 from es_power.ingest.libvirt import event_loop
@@ -68,15 +68,15 @@ async def observing(
     listen: Callable[[Sequence[Recorded]], None] = lambda _: None,
     act: bool = False,
 ) -> AsyncIterator[Service]:
-    """Run a service inside the block, its log and libvirt's event loop with it; see `service.serve`."""
+    """Run a service inside the block, its log, libvirt's event loop and Nova's client with it; see `service.serve`."""
     async with AsyncExitStack() as parts:
         log = await parts.enter_async_context(open_log(settings.log.path, mode="write"))
         await parts.enter_async_context(event_loop())
-        acting = Acting(settings)
+        nova = await parts.enter_async_context(nova_of(settings))
+        acting = Acting(settings, nova)
+        makes = partial(acting.acts, log) if act else None
         async with trio.open_nursery() as nursery:
-            service = await nursery.start(
-                partial(serve, log, hosts, settings, listen=listen, acting=partial(acting.acts, log) if act else None)
-            )
+            service = await nursery.start(partial(serve, log, hosts, settings, listen=listen, acting=makes, nova=nova))
             if service.acts is not None:
                 await nursery.start(acting.hear, service.acts)
             yield service

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 import trio
@@ -12,10 +13,13 @@ from es_power import telemetry
 from es_power.acting import Acts
 from es_power.dispatch.door import door_path, keep_door
 from es_power.dispatch.hypervisor import HypervisorStopper
+from es_power.dispatch.nova import NovaStopper
 from es_power.dispatch.stopper import Stopper
 from es_power.domain.decisions import Route
 from es_power.ingest.libvirt import LibvirtHypervisor
+from es_power.ingest.records import ask
 from es_power.log import SqlLog
+from es_power.nova import NovaApi, Patience
 from es_power.projections.watcher import Watcher
 from es_power.settings import Settings
 
@@ -56,16 +60,35 @@ def libvirt_hypervisor(uri: str, settings: Settings) -> LibvirtHypervisor:
     )
 
 
+@asynccontextmanager
+async def nova_of(settings: Settings) -> AsyncIterator[NovaApi | None]:
+    """Nova's API inside the block, as the settings reach it; None where they want no Nova to be asked.
+
+    SettingsError says what is missing in clouds.yaml or among the OS_* variables. Nobody is asked anything yet.
+    """
+    if not settings.nova.enabled:
+        yield None
+        return
+    api = await NovaApi.connect(cloud=settings.nova.cloud or None, patience=Patience(timeout=settings.nova.timeout))
+    try:
+        yield api
+    finally:
+        api.close()
+
+
 class Acting:
     """How this machine's settings let commands be executed: by which ways, and at whose word."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, nova: NovaApi | None) -> None:
         self._settings = settings
+        self._nova = nova
+        #: Asks Nova for one instance; None where Nova is not asked.
+        self.ask = partial(ask, nova) if nova else None
         self.door = door_path(settings.act.socket, settings.log.path, os.environ)
 
     def acts(self, log: SqlLog, watcher: Watcher) -> Acts:
         """Make the actors of a log, on a watcher's fold."""
-        return Acts(log, watcher, self._settings, stoppers=self.stoppers)
+        return Acts(log, watcher, self._settings, stoppers=self.stoppers, nova=self.ask)
 
     def stoppers(self, uri: str) -> Mapping[Route, Stopper]:
         """The ways to act on a host."""
@@ -73,7 +96,8 @@ class Acting:
         by_libvirt = HypervisorStopper(
             uri, shutdown_timeout=settings.act.shutdown_timeout, deadline=settings.connection.call_timeout
         )
-        return {Route.HYPERVISOR: by_libvirt}
+        by_nova = {Route.NOVA: NovaStopper(self._nova)} if self._nova else {}
+        return {Route.HYPERVISOR: by_libvirt, **by_nova}
 
     async def hear(self, acts: Acts, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the door open for what people wish."""

@@ -31,6 +31,9 @@ T = TypeVar("T")
 POLL: Final = 1.0
 """Seconds between two looks at a guest that is shutting down."""
 
+TELL_AGAIN: Final = 10.0
+"""Seconds after which a guest is told again: while it starts up it does not listen (Nova's shutdown_retry_interval)."""
+
 _THREADS: Final = 4
 """How many calls may be under way at once, those that hang counted."""
 
@@ -49,38 +52,45 @@ _ACCEPTED: Final = Result(outcome=Outcome.ACCEPTED)
 class HypervisorStopper:
     """Of one URI."""
 
-    def __init__(
-        self, uri: str, *, shutdown_timeout: float = 60.0, deadline: float = 30.0, window: float = 2.0
-    ) -> None:
-        """Times are seconds: `shutdown_timeout` for a guest to shut itself down, `deadline` for each call of libvirt's.
-
-        An order that libvirt could not be given `window` seconds after it was wanted is not given.
-        """
+    def __init__(self, uri: str, *, shutdown_timeout: float = 60.0, deadline: float = 30.0) -> None:
+        """Times are seconds: `shutdown_timeout` for a guest to shut itself down, `deadline` for each call."""
         self._uri = uri
         self._shutdown_timeout = shutdown_timeout
         self._deadline = deadline
-        self._window = window
         self._limiter = trio.CapacityLimiter(_THREADS)
 
-    async def stop(self, instance: InstanceId, verb: StopVerb, *, still_wanted: StillWanted) -> Result:
+    async def stop(self, instance: InstanceId, verb: StopVerb, *, within: float, still_wanted: StillWanted) -> Result:
         """Stop a guest: at once (force_stop), or by its own shutdown, with a deadline after which it is destroyed.
 
-        The guest is destroyed only if it is `still_wanted` then. One that is off, or goes off by itself, is left so.
+        It is told again, and destroyed, only if it is `still_wanted` then. One that is off, or goes off by itself, is
+        left so.
         """
-        told, run = await self._order(instance, gently=verb is StopVerb.STOP)
-        if run is None or await self._goes_off(instance, run):
+        told, run = await self._order(instance, within, gently=verb is StopVerb.STOP)
+        if run is None:
             return told
+        deadline = trio.current_time() + self._shutdown_timeout
+        while not await self._goes_off(instance, run, until=min(deadline, trio.current_time() + TELL_AGAIN)):
+            is_late = trio.current_time() >= deadline
+            seconds = await still_wanted()
+            if is_late:
+                return await self._end(instance, run, seconds)
+            if seconds:
+                # Whatever comes of it, the wait goes on: the first telling was accepted, and may still work.
+                await self._order(instance, seconds, gently=True, run=run)
+        return told
+
+    async def _end(self, instance: InstanceId, run: int, seconds: float) -> Result:
+        """Destroy a guest that did not shut down; the shutdown was ordered, and may still come."""
         patience = f"it did not shut down within {self._shutdown_timeout:g} s"
-        if not await still_wanted():
+        if not seconds:
             return Result(outcome=Outcome.ACCEPTED, reason=f"{patience}; it is left on, since nothing calls for it now")
-        destroyed, _ = await self._order(instance, gently=False, run=run)
-        # The shutdown was ordered, and may still come.
+        destroyed, _ = await self._order(instance, seconds, gently=False, run=run)
         known = Outcome.UNKNOWN if destroyed.outcome is Outcome.UNKNOWN else Outcome.ACCEPTED
         return Result(outcome=known, reason=f"{patience}; {destroyed.reason}")
 
-    async def _order(self, instance: InstanceId, *, gently: bool, run: int | None = None) -> "_Answer":
-        """Give one order; `run` is that of the guest to which it is to go, if only to that."""
-        gate = _Gate(time.monotonic() + self._window)
+    async def _order(self, instance: InstanceId, seconds: float, *, gently: bool, run: int | None = None) -> "_Answer":
+        """Give one order within so many seconds; `run` is that of the guest to which it is to go, if only to that."""
+        gate = _Gate(time.monotonic() + seconds)
         what = "shut the guest down" if gently else "destroy the guest"
         try:
             return await self._call(libvirt.open, what, lambda raw: _order(raw, instance, run, gate, gently=gently))
@@ -89,9 +99,9 @@ class HypervisorStopper:
         finally:
             gate.shut()
 
-    async def _goes_off(self, instance: InstanceId, run: int) -> bool:
+    async def _goes_off(self, instance: InstanceId, run: int, *, until: float) -> bool:
         """Wait until a guest that was told to shut down has; False where it takes longer than it may."""
-        with trio.move_on_after(self._shutdown_timeout):
+        with trio.move_on_at(until):
             while True:
                 await trio.sleep(POLL)
                 try:
@@ -177,9 +187,7 @@ def _order(raw: Any, instance: InstanceId, run: int | None, gate: _Gate, *, gent
         return _said(Outcome.ACCEPTED, "it went off, and was started again since")
     gently = gently and vm.state()[0] != _CRASHED
     if _has_job(vm):
-        return _said(
-            Outcome.NOT_DELIVERED, "the guest is being migrated, saved or copied; nothing was done"
-        )
+        return _said(Outcome.NOT_DELIVERED, "the guest is being migrated, saved or copied; nothing was done")
     if not gate.passes():
         return _said(Outcome.NOT_DELIVERED, "libvirt took too long to be asked; nothing was done")
     try:

@@ -157,7 +157,7 @@ class Life:
             if obstacle := desk.obstacle(request):
                 await self._withdraw(command, f"{obstacle[0]}; nothing was done", position)
                 return
-            result = await self._act(command, look.route)
+            result = await self._act(command, look.route, within=desk.how.window - window)
             self._log.info("sent", route=str(look.route), outcome=str(result.outcome), reason=result.reason)
             if result.outcome is not Outcome.NOT_DELIVERED or attempt == TRIES:
                 await self._conclude(command, result, window=int(window * SECOND))
@@ -167,20 +167,22 @@ class Life:
             if look.objection is not None:
                 return
 
-    async def _act(self, command: Command, route: Route) -> Result:
+    async def _act(self, command: Command, route: Route, *, within: float) -> Result:
         stopper = self._desk.stoppers.get(route)
         if stopper is None:
             return Result(outcome=Outcome.REFUSED, reason=f"this actor has no way to {route}")
         request = command.requested
 
-        async def still_wanted() -> bool:
+        async def still_wanted() -> float:
             try:
-                return (await look_again(self._desk, request)).objection is None
+                look = await look_again(self._desk, request)
             except EsPowerError as error:
                 self._tell("the look in mid-act has no answer", str(error))
-                return False
+                return 0.0
+            left = look.at + self._desk.how.window - trio.current_time()
+            return max(left, 0.0) if look.objection is None and self._desk.obstacle(request) is None else 0.0
 
-        return await stopper.stop(request.instance, request.verb, still_wanted=still_wanted)
+        return await stopper.stop(request.instance, request.verb, within=within, still_wanted=still_wanted)
 
     async def _mark(self, command: Command, look: Look, sent: Sent) -> None:
         """Say that a declared VM whose guest is off is stopped, as Nova's stop does: one append, and no act."""

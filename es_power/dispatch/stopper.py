@@ -30,12 +30,15 @@ class Result:
     reason: str = ""
 
 
-StillWanted = Callable[[], Awaitable[bool]]
-"""Looks once more, in the middle of an act that takes long: False, and the rest of it is not done."""
+StillWanted = Callable[[], Awaitable[float]]
+"""Looks once more, in the middle of an act that takes long: for how many seconds what it saw may be acted upon.
+
+Zero: the rest of the act is not done.
+"""
 
 
 class Stopper(Protocol):
     """One way to stop a guest. It raises nothing of its own: every failure is a Result."""
 
-    async def stop(self, instance: InstanceId, verb: StopVerb, *, still_wanted: StillWanted) -> Result:
-        """Stop it once, gently (stop) or at once (force_stop)."""
+    async def stop(self, instance: InstanceId, verb: StopVerb, *, within: float, still_wanted: StillWanted) -> Result:
+        """Stop it once, gently (stop) or at once (force_stop); what cannot go out `within` so many seconds does not."""

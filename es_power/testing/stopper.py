@@ -31,7 +31,14 @@ class FakeStopper:
         #: Called with each act before anything happens.
         self.before: Callable[[InstanceId], None] = lambda _: None
 
-    async def stop(self, instance: InstanceId, verb: StopVerb, *, still_wanted: StillWanted) -> Result:
+    async def stop(
+        self,
+        instance: InstanceId,
+        verb: StopVerb,
+        *,
+        within: float,  # noqa: ARG002 (it acts at once)
+        still_wanted: StillWanted,
+    ) -> Result:
         """Stop a guest, unless there is another answer to give."""
         await trio.lowlevel.checkpoint()
         self.before(instance)

@@ -30,8 +30,9 @@ TEST = InstanceId(UUID("6695eb01-f6a4-8304-79aa-97f2502e193f"))
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look often at a guest that shuts down."""
+    """Look often at a guest that shuts down, and tell it often."""
     monkeypatch.setattr(hypervisor, "POLL", 0.05)
+    monkeypatch.setattr(hypervisor, "TELL_AGAIN", 0.5)
 
 
 @asynccontextmanager
@@ -52,12 +53,12 @@ def state_of(vm: Any) -> str:
     return f"{state_name(state)}/{reason_name(state, reason)}"
 
 
-async def yes() -> bool:
-    return True
+async def yes() -> float:
+    return 2.0
 
 
-async def no() -> bool:
-    return False
+async def no() -> float:
+    return 0.0
 
 
 async def threads_end(stopper: HypervisorStopper) -> None:
@@ -73,7 +74,7 @@ async def threads_end(stopper: HypervisorStopper) -> None:
 @pytest.mark.parametrize(("verb", "state"), [(StopVerb.STOP, "SHUTDOWN"), (StopVerb.FORCE_STOP, "DESTROYED")])
 async def test_a_guest_is_stopped_as_the_rule_says(loop: None, daemon: Libvirtd, verb: StopVerb, state: str) -> None:
     async with acting(daemon.uri()) as vm:
-        result = await HypervisorStopper(daemon.uri()).stop(TEST, verb, still_wanted=no)
+        result = await HypervisorStopper(daemon.uri()).stop(TEST, verb, within=2.0, still_wanted=no)
 
         assert result.outcome is Outcome.ACCEPTED
         assert state_of(vm) == f"SHUTOFF/{state}"
@@ -83,13 +84,15 @@ async def test_a_guest_is_stopped_as_the_rule_says(loop: None, daemon: Libvirtd,
 async def test_a_guest_that_is_off_is_left_so(loop: None, daemon: Libvirtd, verb: StopVerb) -> None:
     async with acting(daemon.uri()) as vm:
         vm.destroy()
-        result = await HypervisorStopper(daemon.uri()).stop(TEST, verb, still_wanted=yes)
+        result = await HypervisorStopper(daemon.uri()).stop(TEST, verb, within=2.0, still_wanted=yes)
 
     assert result == Result(outcome=Outcome.ACCEPTED, reason="it is off already")
 
 
 async def test_a_guest_that_libvirt_does_not_know_is_refused(loop: None, daemon: Libvirtd) -> None:
-    result = await HypervisorStopper(daemon.uri()).stop(InstanceId(uuid4()), StopVerb.STOP, still_wanted=yes)
+    result = await HypervisorStopper(daemon.uri()).stop(
+        InstanceId(uuid4()), StopVerb.STOP, within=2.0, still_wanted=yes
+    )
 
     assert result == Result(outcome=Outcome.REFUSED, reason="libvirt does not know the guest")
 
@@ -101,7 +104,7 @@ async def test_a_connection_that_may_only_read_is_refused_with_what_to_do(
     """A session's libvirtd has no socket of its own for those who may only read, so the connection says it is one."""
     async with acting(daemon.uri()) as vm:
         monkeypatch.setattr(libvirt, "open", libvirt.openReadOnly)
-        result = await HypervisorStopper(daemon.uri()).stop(TEST, verb, still_wanted=yes)
+        result = await HypervisorStopper(daemon.uri()).stop(TEST, verb, within=2.0, still_wanted=yes)
 
         assert result.outcome is Outcome.REFUSED
         assert "read only access prevents" in result.reason
@@ -112,7 +115,7 @@ async def test_a_connection_that_may_only_read_is_refused_with_what_to_do(
 async def test_a_daemon_that_is_gone_got_nothing(loop: None, daemon: Libvirtd) -> None:
     daemon.kill()
     try:
-        result = await HypervisorStopper(daemon.uri()).stop(TEST, StopVerb.STOP, still_wanted=yes)
+        result = await HypervisorStopper(daemon.uri()).stop(TEST, StopVerb.STOP, within=2.0, still_wanted=yes)
     finally:
         daemon.start()
 
@@ -125,7 +128,7 @@ async def test_what_a_daemon_that_hung_was_not_told_in_time_it_is_never_told(loo
     async with acting(daemon.uri()) as vm:
         daemon.hang()
         try:
-            result = await stopper.stop(TEST, StopVerb.FORCE_STOP, still_wanted=yes)
+            result = await stopper.stop(TEST, StopVerb.FORCE_STOP, within=2.0, still_wanted=yes)
             under_way = stopper._limiter.borrowed_tokens
         finally:
             daemon.wake()
@@ -138,7 +141,7 @@ async def test_what_a_daemon_that_hung_was_not_told_in_time_it_is_never_told(loo
 
 
 async def test_what_takes_longer_than_the_window_is_not_ordered(loop: None, daemon: Libvirtd) -> None:
-    stopper = HypervisorStopper(daemon.uri(), window=0.3)
+    stopper = HypervisorStopper(daemon.uri())
     async with acting(daemon.uri()) as vm, trio.open_nursery() as nursery:
         daemon.hang()
 
@@ -147,7 +150,7 @@ async def test_what_takes_longer_than_the_window_is_not_ordered(loop: None, daem
             daemon.wake()
 
         nursery.start_soon(wake)
-        result = await stopper.stop(TEST, StopVerb.FORCE_STOP, still_wanted=yes)
+        result = await stopper.stop(TEST, StopVerb.FORCE_STOP, within=0.3, still_wanted=yes)
 
         assert result == Result(
             outcome=Outcome.NOT_DELIVERED, reason="libvirt took too long to be asked; nothing was done"
@@ -161,7 +164,7 @@ async def test_a_caller_that_is_cancelled_orders_nothing_later(loop: None, daemo
         daemon.hang()
         try:
             with trio.move_on_after(0.2):
-                await stopper.stop(TEST, StopVerb.FORCE_STOP, still_wanted=yes)
+                await stopper.stop(TEST, StopVerb.FORCE_STOP, within=2.0, still_wanted=yes)
         finally:
             daemon.wake()
         await threads_end(stopper)
@@ -193,7 +196,7 @@ async def test_a_daemon_that_dies_in_mid_act_leaves_the_outcome_unknown(
 ) -> None:
     in_mid_act(daemon.kill)
     try:
-        result = await HypervisorStopper(daemon.uri()).stop(TEST, StopVerb.FORCE_STOP, still_wanted=yes)
+        result = await HypervisorStopper(daemon.uri()).stop(TEST, StopVerb.FORCE_STOP, within=2.0, still_wanted=yes)
     finally:
         daemon.start()
 
@@ -207,7 +210,7 @@ async def test_a_daemon_that_hangs_in_mid_act_may_do_it_later(
     async with acting(daemon.uri()) as vm:
         in_mid_act(daemon.hang)
         try:
-            result = await stopper.stop(TEST, StopVerb.FORCE_STOP, still_wanted=yes)
+            result = await stopper.stop(TEST, StopVerb.FORCE_STOP, within=2.0, still_wanted=yes)
         finally:
             daemon.wake()
         await threads_end(stopper)
@@ -219,7 +222,7 @@ async def test_a_daemon_that_hangs_in_mid_act_may_do_it_later(
 async def test_a_guest_that_goes_off_in_mid_act_is_off(loop: None, daemon: Libvirtd, in_mid_act: InMidAct) -> None:
     async with acting(daemon.uri()) as vm:
         in_mid_act(vm.destroy)
-        result = await HypervisorStopper(daemon.uri()).stop(TEST, StopVerb.FORCE_STOP, still_wanted=yes)
+        result = await HypervisorStopper(daemon.uri()).stop(TEST, StopVerb.FORCE_STOP, within=2.0, still_wanted=yes)
 
     assert result == Result(outcome=Outcome.ACCEPTED, reason="it went off by itself")
 
@@ -229,7 +232,7 @@ async def test_nothing_that_could_act_stays_open(loop: None, daemon: Libvirtd, m
     ends: list[int] = []
     async with acting(daemon.uri()):
         monkeypatch.setattr(libvirt, "open", _kept(libvirt.open, opened, ends))
-        await HypervisorStopper(daemon.uri()).stop(TEST, StopVerb.STOP, still_wanted=yes)
+        await HypervisorStopper(daemon.uri()).stop(TEST, StopVerb.STOP, within=2.0, still_wanted=yes)
 
     assert len(opened) == 1
     assert ends == opened
@@ -278,7 +281,7 @@ class Guests:
     async def stop(self, name: str, verb: StopVerb = StopVerb.STOP, *, patience: float = 2.0, **how: Any) -> Result:
         instance = InstanceId(UUID(self.vm(name).UUIDString()))
         stopper = HypervisorStopper(self.uri, shutdown_timeout=patience)
-        return await stopper.stop(instance, verb, **({"still_wanted": yes} | how))
+        return await stopper.stop(instance, verb, **({"within": 2.0, "still_wanted": yes} | how))
 
     async def until(self, wanted: Callable[[], bool]) -> None:
         with trio.fail_after(PATIENCE):
@@ -313,7 +316,7 @@ async def test_real_guests_are_stopped_gently_and_else_by_force(guests: Guests) 
     states: dict[str, str] = {}
 
     async def obeys() -> None:
-        await guests.up("obeys")
+        # From its first moment on, in which it cannot listen.
         results["obeys"] = await guests.stop("obeys", patience=PATIENCE)
 
     async def deaf() -> None:
@@ -328,10 +331,10 @@ async def test_real_guests_are_stopped_gently_and_else_by_force(guests: Guests) 
         results["spared"] = await guests.stop("spared", still_wanted=no)
 
     async def reborn() -> None:
-        async def start_again() -> bool:
+        async def start_again() -> float:
             guests.vm("reborn").destroy()
             guests.vm("reborn").createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
-            return True
+            return await yes()
 
         results["reborn"] = await guests.stop("reborn", patience=0.5, still_wanted=start_again)
 

@@ -96,7 +96,7 @@ def test_the_wires_trip_whoever_touches_them() -> None:
         lambda: libvirt.open("test:///default"),
         lambda: libvirt.openReadOnly("test:///default"),
         _connect,
-        lambda: stopper.stop(WEB, StopVerb.STOP, still_wanted=lambda: True),
+        lambda: stopper.stop(WEB, StopVerb.STOP, within=2.0, still_wanted=lambda: True),
         lambda: SqlLog.append(None, Append(writes=())),
     ):
         with pytest.raises(Tripped):
