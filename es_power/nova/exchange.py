@@ -1,5 +1,7 @@
 """A request to Nova and its answer, and who may still send the one that was given up."""
 
+import io
+import json
 import threading
 import time
 from collections.abc import Mapping
@@ -22,12 +24,26 @@ class Passage:
         self._is_open = True
         self._is_under_way = False
 
-    def take(self) -> None:
-        """Go out; NovaUnavailableError where that is no longer wanted, or `until` (time.monotonic) has passed."""
+    def check(self) -> None:
+        """Raise NovaUnavailableError where going out is no longer wanted, or `until` (time.monotonic) has passed."""
         with self._lock:
-            if not self._is_open or time.monotonic() > self._until:
-                raise NovaUnavailableError("the request did not go out in time, and does not any more")
+            self._check()
+
+    def take(self) -> None:
+        """Go out, if `check` allows it."""
+        with self._lock:
+            self._check()
             self._is_under_way = True
+
+    def _check(self) -> None:
+        if not self._is_open or time.monotonic() > self._until:
+            raise NovaUnavailableError("the request did not go out in time, and does not any more")
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether something went out whose outcome is not known."""
+        with self._lock:
+            return self._is_under_way
 
     def come_back(self) -> None:
         """Note that what went out was turned away undone (401), so that the outcome is known again."""
@@ -39,6 +55,25 @@ class Passage:
         with self._lock:
             self._is_open = False
             return not self._is_under_way
+
+
+class Body(io.BytesIO):
+    """What a command says, sent only where its passage is still open at the moment when it is sent.
+
+    The HTTP library reads it after it has connected and sent the headers. To take the passage before that call would
+    be too early: a connection can take seconds to come about, and the command would go out then. Headers without the
+    body that they promise order nothing.
+    """
+
+    def __init__(self, content: Mapping[str, object], passage: Passage) -> None:
+        super().__init__(json.dumps(content).encode())
+        self._passage = passage
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Give what is to be sent next."""
+        if self.tell() == 0:
+            self._passage.take()
+        return super().read(size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from es_power.domain.states import PowerState, VmState
 from es_power.errors import NovaAnswerError
 
 _POWER_STATES: Final = {state.number: state for state in PowerState}
+_UNREADABLE: Final = (msgspec.DecodeError, ValueError, RecursionError)  # the last: brackets in brackets without end
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Struct)
@@ -105,9 +106,10 @@ def read_page(body: bytes) -> tuple[Sequence[ServerRecord], str | None]:
     if not following:
         return records, None
     # Only the marker is taken: behind a proxy the rest of the link often leads nowhere.
-    [marker] = parse_qs(urlsplit(following[0]).query).get("marker", [""])[:1]
-    if not marker:
-        raise NovaAnswerError(f"Nova's link to the next page of servers has no marker: {following[0][:200]}")
+    try:
+        [marker] = parse_qs(urlsplit(following[0]).query).get("marker", [])[:1]
+    except ValueError as error:
+        raise NovaAnswerError(f"Nova's link to the next page of servers has no marker: {following[0][:200]}") from error
     return records, marker
 
 
@@ -116,7 +118,7 @@ def read_server(body: bytes) -> ServerRecord:
     one = _decode(body, _One, "a server")
     try:
         return _record(one.server)
-    except (msgspec.DecodeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise NovaAnswerError(f"Nova's answer about one server cannot be read: {error}") from error
 
 
@@ -129,7 +131,7 @@ def read_fault(body: bytes) -> tuple[str | None, str]:
     """Read the kind and the message of a refusal; None and the raw beginning where it is not in Nova's words."""
     try:
         [(kind, fault)] = msgspec.json.decode(body, type=dict[str, _Fault]).items()
-    except (msgspec.DecodeError, ValueError):
+    except _UNREADABLE:
         return None, " ".join(body[:200].decode(errors="replace").split())
     return kind, fault.message
 
@@ -137,7 +139,7 @@ def read_fault(body: bytes) -> tuple[str | None, str]:
 def _decode(body: bytes, kind: type[S], asked: str) -> S:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise NovaAnswerError(
             f"Nova was asked for {asked}, and {len(body)} bytes came that are none ({error}): "
             f"{body[:80].decode(errors='replace')!r}; is something in between that answers in its place?"
@@ -148,7 +150,7 @@ def _each(entries: Sequence[Raw], read: Callable[[Raw], T], kind: str) -> Iterat
     for entry in entries:
         try:
             yield read(entry)
-        except (msgspec.DecodeError, ValueError) as error:
+        except _UNREADABLE as error:
             text = bytes(entry)[:300].decode(errors="replace")
             structlog.get_logger().warning(f"Nova lists a {kind} that cannot be read", error=str(error), entry=text)
 

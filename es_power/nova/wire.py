@@ -2,7 +2,7 @@
 
 Only this module knows OpenStack's libraries. It is imported by whoever connects, and not before: that takes a quarter
 of a second. What a request of unknown outcome may have done is decided here, by when it went out: whatever fails before
-`Passage.take` happened to a token or an address, and Nova heard nothing.
+`Passage.take` happened to a token, an address or a connection, and Nova was told to do nothing.
 """
 
 import time
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from ssl import SSLCertVerificationError
 from typing import Final
 
 import requests
@@ -23,7 +22,7 @@ from keystoneauth1.session import Session
 from openstack.config import get_cloud_region
 from openstack.exceptions import ConfigException
 from openstack.proxy import Proxy
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import HTTPError
 
 from es_power.errors import (
     NovaAnswerError,
@@ -33,12 +32,9 @@ from es_power.errors import (
     NovaUnavailableError,
     SettingsError,
 )
-from es_power.nova.exchange import Answer, Request
+from es_power.nova.exchange import Answer, Body, Request
 
 _CHUNK: Final = 65_536
-
-_ODD: Final = (OSError, ValueError, TypeError, LookupError, AttributeError)
-"""What the libraries trip over in a file or an answer of another shape than they expect."""
 
 
 class Wire:
@@ -66,7 +62,7 @@ class Wire:
         self._session.session.close()
 
     def _once(self, request: Request) -> Answer:
-        with _on_the_way_to_nova():
+        with _on_the_way_to_nova(self._session):
             token = self._session.get_auth_headers() or {}
             endpoint = self._nova.get_endpoint()
         if endpoint is None:
@@ -74,13 +70,17 @@ class Wire:
                 "Keystone's catalogue has no compute endpoint; check OS_REGION_NAME and OS_INTERFACE, or set "
                 "compute_endpoint_override in clouds.yaml"
             )
-        request.passage.take()
+        request.passage.check()
+        headers, body = dict(token), None
+        if request.json is not None:
+            headers["Content-Type"] = "application/json"
+            body = Body(request.json, request.passage)
         with _from_nova(endpoint, request):
             response = self._session.request(
                 endpoint.rstrip("/") + request.path,
                 request.method,
-                json=request.json,
-                headers=dict(token),
+                data=body,
+                headers=headers,
                 # The token is there already, so that Keystone's troubles are not taken for Nova's.
                 authenticated=False,
                 microversion=request.microversion,
@@ -114,7 +114,7 @@ def connect(cloud: str | None, *, timeout: float, version: str) -> Wire:
         raise SettingsError(
             [f"how to reach Nova is not said: {name} is missing; set it, or name a cloud by OS_CLOUD" for name in names]
         ) from error
-    except (ConfigException, ClientException, *_ODD) as error:
+    except (ConfigException, ClientException, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise SettingsError([f"how to reach Nova: {error}; check clouds.yaml and the OS_* variables"]) from error
     # Else Keystone could keep a thread for ever.
     session.timeout = session.timeout or timeout
@@ -125,12 +125,13 @@ def connect(cloud: str | None, *, timeout: float, version: str) -> Wire:
 
 
 @contextmanager
-def _on_the_way_to_nova() -> Iterator[None]:
+def _on_the_way_to_nova(session: Session) -> Iterator[None]:
     """Translate what fails before Nova is reached: Keystone, its catalogue, the version of the endpoint."""
     try:
         yield
     except HttpError as error:
-        if error.http_status < HTTPStatus.INTERNAL_SERVER_ERROR and error.http_status != HTTPStatus.TOO_MANY_REQUESTS:
+        busy = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+        if error.http_status < HTTPStatus.INTERNAL_SERVER_ERROR and error.http_status not in busy:
             raise NovaRefusedError(
                 f"Keystone gives no token ({error}); check OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME, or the "
                 "credential, or their words in clouds.yaml",
@@ -139,30 +140,23 @@ def _on_the_way_to_nova() -> Iterator[None]:
         raise NovaUnavailableError(f"Keystone gives no token now: {error}") from error
     except ClientException as error:
         raise NovaUnavailableError(f"Keystone does not answer: {error}; check OS_AUTH_URL and OS_CACERT") from error
-    except (requests.RequestException, HTTPError, *_ODD) as error:
+    except Exception as error:  # a token is read unchecked there, so that one of another shape can raise anything
+        # The session keeps it, and would stumble over it for ever.
+        session.invalidate()
         raise NovaUnavailableError(f"Keystone's answer cannot be read: {error}; check OS_AUTH_URL") from error
 
 
 @contextmanager
 def _from_nova(endpoint: str, request: Request) -> Iterator[None]:
-    """Translate what fails once a request may have gone out."""
+    """Translate what fails while a request goes out."""
     try:
         yield
     except (ClientException, requests.RequestException) as error:
-        if request.is_read or _nothing_was_sent(error):
+        if request.is_read or not request.passage.is_under_way:
             raise NovaUnavailableError(
                 f"Nova does not answer at {endpoint}: {error}; check its API, and OS_CACERT for its certificate"
             ) from error
         raise NovaOutcomeUnknownError(f"Nova at {endpoint} gave no answer: {error}") from error
-
-
-def _nothing_was_sent(error: BaseException | None) -> bool:
-    """Whether there never was a connection: what is raised last hides that, and its causes show it."""
-    while error is not None:
-        if isinstance(error, NewConnectionError | ConnectTimeoutError | SSLCertVerificationError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _body(response: requests.Response, request: Request) -> bytes:
@@ -195,5 +189,5 @@ def _seconds(retry_after: str | None) -> float | None:
         pass
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
