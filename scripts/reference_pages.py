@@ -92,7 +92,11 @@ def _argument(parameter: Any) -> str:
 
 
 def _argument_row(parameter: Any) -> tuple[str, str, str]:
-    return f"`{parameter.metavar}`", _escaped(parameter.help), "" if not parameter.required else "must be given"
+    return (
+        f"`{_escaped(parameter.metavar)}`",
+        _escaped(parameter.help),
+        "" if not parameter.required else "must be given",
+    )
 
 
 def _option_row(option: Any, hint: Any) -> tuple[str, str, str]:
@@ -205,7 +209,7 @@ EXIT_CODES: Final[Mapping[int, str]] = {
     1: "An error.",
     2: "Usage: the command line or the settings have a mistake, or a name fits several VMs.",
     3: "Not found: no log, or no VM of that name.",
-    4: "A finding: something is damaged, differs, or wants mending (`replay --verify`, `doctor`).",
+    4: "A finding: something is damaged, differs, or wants mending (`replay --verify`, `replay --against`, `doctor`).",
     5: "Unreachable: libvirt, or the log's database, does not answer.",
     130: "Ended by Ctrl-C.",
 }
