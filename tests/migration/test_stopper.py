@@ -24,8 +24,8 @@ pytestmark = [pytest.mark.migration, pytest.mark.libvirt, pytest.mark.qemu]
 RUNNING = 1
 
 
-async def yes() -> bool:
-    return True
+async def yes() -> float:
+    return 2.0
 
 
 @asynccontextmanager
@@ -61,7 +61,9 @@ async def test_a_guest_in_migration_is_left_alone_on_both_hosts(daemons: Mapping
         async with migrating(daemons, image) as vm:
             instance = InstanceId(UUID(vm.UUIDString()))
             results = {
-                await HypervisorStopper(daemon.uri("qemu", "/session")).stop(instance, verb, still_wanted=yes)
+                await HypervisorStopper(daemon.uri("qemu", "/session")).stop(
+                    instance, verb, within=2.0, still_wanted=yes
+                )
                 for daemon in daemons.values()
                 for verb in StopVerb
             }
