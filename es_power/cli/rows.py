@@ -14,7 +14,9 @@ from es_power.domain.events import (
     GapOpened,
     InstanceId,
     LifecycleEvent,
+    NovaStopObserved,
     RecordDeclared,
+    RecordNotFound,
     RecordObserved,
     ServiceStarted,
     StateObserved,
@@ -122,6 +124,11 @@ HISTORY: Final = (
     Column("lost", in_table=False),
     Column("vm_state", in_table=False),
     Column("task_state", in_table=False),
+    Column("record_power_state", in_table=False),
+    Column("record_host", in_table=False),
+    Column("after", in_table=False),
+    Column("request_id", in_table=False),
+    Column("by_nova_itself", in_table=False),
     Column("by", in_table=False),
     Column("why", in_table=False),
     Column("command_id", in_table=False),
@@ -180,8 +187,15 @@ def details(event: Event | None) -> Row:
             return {"since": since, "reason": why}
         case GapClosed(since=since, reason=why, lost=lost):
             return {"since": since, "reason": why, "lost": lost}
-        case RecordDeclared(vm_state=vm_state, task_state=task) | RecordObserved(vm_state=vm_state, task_state=task):
+        case RecordDeclared(vm_state=vm_state, task_state=task):
             return {"vm_state": vm_state, "task_state": task}
+        case RecordObserved(vm_state=vm_state, task_state=task, asked_at=asked_at, after=after):
+            said = {"vm_state": vm_state, "task_state": task, "asked_at": asked_at, "after": after}
+            return {**said, "record_power_state": event.power_state, "record_host": event.host}
+        case RecordNotFound(asked_at=asked_at, after=after):
+            return {"asked_at": asked_at, "after": after}
+        case NovaStopObserved(request_id=request_id, by_nova_itself=itself):
+            return {"request_id": request_id, "by_nova_itself": itself}
         case StopRequested(command=id_, verb=verb, policy=policy, rule=rule, reason=why):
             return {"command_id": id_, "command": verb, "policy": policy, "rule": rule, "reason": why}
         case Withdrawn(command=id_, reason=why, because=because):

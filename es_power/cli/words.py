@@ -81,8 +81,8 @@ def fact_words(event: Event) -> str:
             return "service stopped"
         case RecordDeclared(vm_state=vm_state, task_state=task):
             return f"declared {vm_state}{_under_way(task)}"
-        case RecordObserved(vm_state=vm_state, task_state=task):
-            return f"Nova says {vm_state}{_under_way(task)}"
+        case RecordObserved(vm_state=vm_state, task_state=task, power_state=power_state, host=host):
+            return f"Nova says {vm_state}{_under_way(task)} ({power_state}, {f'on {host}' if host else 'on no host'})"
         case RecordNotFound():
             return "Nova does not know it"
         case NovaStopObserved(by_nova_itself=itself):

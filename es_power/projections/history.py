@@ -16,10 +16,12 @@ from es_power.domain.events import (
     InstanceId,
     InstanceNamed,
     InventoryRecorded,
+    NovaStopObserved,
     Position,
     RecordCleared,
     RecordDeclared,
     Recorded,
+    RecordNotFound,
     RecordObserved,
     ServiceStarted,
     ServiceStopped,
@@ -34,7 +36,7 @@ from es_power.projections.fleet import Change, Fleet
 OF_A_HOST = (GapOpened, GapClosed, ServiceStarted, ServiceStopped)
 """Facts of a host that belong in the history of each of its VMs."""
 
-OF_AN_INSTANCE = (RecordDeclared, RecordCleared, RecordObserved, CommandEvent)
+OF_AN_INSTANCE = (RecordDeclared, RecordCleared, RecordObserved, RecordNotFound, NovaStopObserved, CommandEvent)
 """Facts about an instance that were not seen on a host."""
 
 
