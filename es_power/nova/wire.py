@@ -118,6 +118,8 @@ def connect(cloud: str | None, *, timeout: float, version: str) -> Wire:
         raise SettingsError([f"how to reach Nova: {error}; check clouds.yaml and the OS_* variables"]) from error
     # Else Keystone could keep a thread for ever.
     session.timeout = session.timeout or timeout
+    # Whoever follows no redirect still has requests look where it leads, and read all of its body before that.
+    session.session.get_redirect_target = lambda _: None  # type: ignore[method-assign]
     return Wire(nova, session)
 
 

@@ -146,3 +146,11 @@ async def test_a_redirect_is_refused_and_the_token_stays_here(nova: ScriptedNova
         await api.server(vm(1))
 
     assert nova.asked("GET /elsewhere") == 0
+
+
+async def test_the_body_of_a_redirect_is_read_no_further_than_any_other(nova: ScriptedNova, connect: Connect) -> None:
+    api = await connect(limit=1_000)
+    nova.fail(LIST, Reply(status=302, body=b" " * 10_000, repeat=True, headers={"Location": f"{nova.url}/elsewhere"}))
+
+    with pytest.raises(NovaAnswerError, match="longer than 1000 bytes"):
+        await api.servers(host="kvm-07")
