@@ -24,7 +24,7 @@ class Answer:
     """What a service said."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: http.client.HTTPMessage
     body: Any
 
     def good(self) -> Any:

@@ -13,6 +13,9 @@ from pathlib import Path
 PATIENCE = 90.0
 """Seconds until the rig gives up on something that a service should do; a busy machine needs some."""
 
+# Though the tests crash: an abort skips every fixture's end.
+_ENDING_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+
 
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody uses now, all different."""
@@ -77,8 +80,7 @@ class Program:
         assert not self.running, f"{self.name} runs already"
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
-                # It ends with the tests, though they crash: an abort skips every fixture's end.
-                ["setpriv", "--pdeathsig", "KILL", *self._command],
+                [*_ENDING_WITH_US, *self._command],
                 cwd=self._cwd,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -101,7 +103,7 @@ class Program:
         """Run a program that ends by itself, and wait for that; RuntimeError where it failed."""
         with self.output.open("ab") as output:
             done = subprocess.run(
-                self._command,
+                [*_ENDING_WITH_US, *self._command],
                 cwd=self._cwd,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
