@@ -119,8 +119,12 @@ def connect(cloud: str | None, *, timeout: float, version: str) -> Wire:
     # Else Keystone could keep a thread for ever.
     session.timeout = session.timeout or timeout
     # Whoever follows no redirect still has requests look where it leads, and read all of its body before that.
-    session.session.get_redirect_target = lambda _: None  # type: ignore[method-assign]
+    session.session.get_redirect_target = _leads_nowhere  # type: ignore[method-assign]
     return Wire(nova, session)
+
+
+def _leads_nowhere(resp: requests.Response) -> None:  # noqa: ARG001 (in the place of a method of requests' session)
+    return None
 
 
 # ------------------------------------------------------------------------------------------------------- translation
