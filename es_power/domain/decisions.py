@@ -11,6 +11,8 @@ from uuid import UUID
 from es_power.domain.events import Event, InstanceEvent, InstanceId, Label, Position
 from es_power.domain.time import Timestamp
 
+# ------------------------------------------------------------------------------------------------- the plan
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanningStarted(Event):

@@ -111,6 +111,7 @@ def test_what_a_locked_package_requires_is_locked_too(checkout: Path, name: str)
 
 def imports(folder: Path) -> Iterator[str]:
     """The top names of what the modules below a folder import, ours and the standard library's left out."""
+    ours = {"es_power", "tests", "benchmarks", "scripts"} | {module.stem for module in folder.glob("*.py")}
     for module in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(module.read_bytes())):
             names = []
@@ -119,7 +120,7 @@ def imports(folder: Path) -> Iterator[str]:
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names = [node.module]
             tops = {name.partition(".")[0] for name in names}
-            yield from tops - sys.stdlib_module_names - {"es_power", "tests", "benchmarks", "scripts"}
+            yield from tops - sys.stdlib_module_names - ours
 
 
 @pytest.mark.parametrize(
