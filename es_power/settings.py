@@ -149,7 +149,7 @@ class Act(Struct, frozen=True, kw_only=True):
     confirm: Seconds = 120.0
     #: Seconds that a host has to be up before commands of its VMs are sent.
     after_boot: Seconds = 300.0
-    #: Where approvals and holds reach the actor; empty: beside the log, or in the runtime directory.
+    #: Where approvals and holds reach the actor; empty: /run/es-power/act.sock, or beside a log of one's own.
     socket: Text = ""
     #: Users and (with @) groups, beside root and the actor's own user, who may approve and hold.
     operators: Names = ()

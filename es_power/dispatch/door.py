@@ -31,6 +31,9 @@ LONGEST: Final = 16_384
 PATIENCE: Final = 10.0
 """Seconds in which a client has to say its wish."""
 
+SYSTEM_LOG: Final = "/var/lib/es-power/log.db"
+"""The log of the service as it is installed: people who may act need not be able to read its directory."""
+
 ANSWER_WITHIN: Final = 60.0
 """Seconds for which a client waits for the answer."""
 
@@ -104,10 +107,10 @@ _ANSWER: Final = msgspec.json.Decoder(_Answer)
 
 
 def door_path(setting: str, log: str, environ: Mapping[str, str]) -> Path:
-    """Say where the door is: as set, beside a log that is a file, or in the unit's runtime directory."""
+    """Say where the door is: as set; beside a log that is somebody's own file; else in the runtime directory."""
     if setting:
         return Path(setting)
-    if "://" not in log:
+    if "://" not in log and log != SYSTEM_LOG:
         return Path(f"{log}.act.sock")
     runtime = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     return Path(runtime or "/run/es-power") / "act.sock"
@@ -219,7 +222,8 @@ def _bind(listening: socket.socket, path: Path) -> int:
             raise ActorUnavailableError(f"another actor listens at {path}; stop it first, or set [act] socket")
         path.unlink(missing_ok=True)
     listening.bind(str(path))
-    path.chmod(0o660)
+    # Whoever can come here may knock; who is heard is decided by who it is.
+    path.chmod(0o666)
     listening.listen(64)
     return path.stat().st_ino
 

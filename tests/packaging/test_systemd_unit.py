@@ -1,4 +1,4 @@
-"""What systemd itself says of the unit, where it is installed."""
+"""What systemd itself says of the units, where it is installed."""
 
 import re
 import shutil
@@ -11,11 +11,11 @@ from tests.packaging.conftest import run
 pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 
 
-@pytest.fixture
-def unit(checkout: Path, tmp_path: Path) -> Path:
+@pytest.fixture(params=["es-power.service", "es-power-act.service"])
+def unit(request: pytest.FixtureRequest, checkout: Path, tmp_path: Path) -> Path:
     """The unit with a command that exists here: systemd wants to see it."""
-    text = (checkout / "contrib/systemd/es-power.service").read_text()
-    copy = tmp_path / "es-power.service"
+    text = (checkout / "contrib/systemd" / request.param).read_text()
+    copy = tmp_path / request.param
     copy.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", text, flags=re.MULTILINE))
     return copy
 

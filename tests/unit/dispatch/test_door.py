@@ -116,6 +116,7 @@ def test_where_it_is() -> None:
     assert door_path("/run/x.sock", "/a/log.db", {}) == Path("/run/x.sock")
     assert door_path("", "/a/log.db", {}) == Path("/a/log.db.act.sock")
     assert door_path("", "postgresql://db/x", {"RUNTIME_DIRECTORY": "/run/a:/run/b"}) == Path("/run/a/act.sock")
+    assert door_path("", "/var/lib/es-power/log.db", {}) == Path("/run/es-power/act.sock")
     assert door_path("", "postgresql://db/x", {}) == Path("/run/es-power/act.sock")
 
 
