@@ -10,6 +10,7 @@ import typer
 
 from es_power.cli.options import KEEP, ConfigOption, LogOption, VmArgument, act, place
 from es_power.domain.states import VmState
+from es_power.errors import NovaVouchesError
 from es_power.ingest.clock import now
 from es_power.ingest.declarations import clear as say_nothing_more, declare as say
 from es_power.log import SqlLog
@@ -73,7 +74,8 @@ def declare(
 ) -> None:
     """Vouch for a VM: say what it is meant to be, or that nobody says so any more.
 
-    A running service looks at the VM at once, and plans a stop command where its policy calls for one.
+    A running service looks at the VM at once, and plans a stop command where its policy calls for one. An instance that
+    Nova vouches for is Nova's to change.
     """
     if clear == (vm_state is not None):
         raise typer.BadParameter("give either --vm-state or --clear", param_hint="'--vm-state'")
@@ -86,12 +88,19 @@ def declare(
         label = label_of(view.fleet, instance)
         name = (await texts(opened, [label]))(label)
         called = f"{name!r} ({instance})" if name else str(instance)
+        said = view.fleet.vouched.get(instance)
+        if said is not None and said.is_novas:
+            # Its next word would take the place of a person's, and what was ordered in between would be wrong.
+            raise NovaVouchesError(
+                f"Nova vouches for {called}, and calls it {said.vm_state}; change that in Nova, and keep commands back "
+                "by `es-power hold`"
+            )
         by = login_user()
         if vm_state is not None:
             await say(opened, [(instance, vm_state, task_state)], by=by, why=why, at=now())
             doing = f", {task_state} under way" if task_state else ""
             return f"{called} is declared {vm_state}{doing} by {by}; a running service looks at it at once"
-        if instance not in view.fleet.vouched:
+        if said is None:
             return f"nobody vouches for {called}; there is nothing to clear"
         await say_nothing_more(opened, instance, by=by, why=why, at=now())
         return f"nobody vouches for {called} any more; a running service looks at it at once"

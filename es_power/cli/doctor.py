@@ -3,9 +3,6 @@
 import socket
 import sys
 from collections.abc import AsyncIterator
-from configparser import ConfigParser, Error as ConfigError
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,8 +10,11 @@ import sqlalchemy as sa
 import trio
 import typer
 
+from es_power.cli.checks import Check, Result, failed
+from es_power.cli.nova_checks import NOVA_CONF, Observed, nova_checks, read_nova_conf
 from es_power.cli.serving import libvirt_hypervisor
-from es_power.errors import EsPowerError, HypervisorError, LogError
+from es_power.domain.streams import observer
+from es_power.errors import HypervisorError, LogError
 from es_power.ingest.clock import clock_synchronised
 from es_power.ingest.libvirt import event_loop
 from es_power.log.database import Database, parse_place
@@ -23,34 +23,12 @@ from es_power.log.upgrade import check_schema, stored_schema
 from es_power.output import Column, Format, write
 from es_power.settings import Host, Settings, load
 
-NOVA_CONF: Final = Path("/etc/nova/nova.conf")
-
 _COLUMNS: Final = (
     Column("check"),
     Column("result", styles={"ok": "green", "finding": "yellow", "failed": "red"}),
     Column("found", limit=None),
     Column("mend", limit=None),
 )
-
-
-class Result(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    #: Something a person should know or mend; the service runs.
-    FINDING = "finding"
-    #: The service would not run, or would see nothing.
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One question, its answer, and what to do about it."""
-
-    check: str
-    result: Result
-    found: str
-    mend: str = ""
 
 
 def register(app: typer.Typer) -> None:
@@ -77,38 +55,37 @@ def doctor(
 
 async def _examine(settings: Settings) -> list[Check]:
     checks: list[Check] = []
+    observed: list[Observed] = []
     async with event_loop():
         for host in settings.hosts:
-            checks += [check async for check in _host(host, settings)]
+            checks += [check async for check in _host(host, settings, observed)]
+    checks += [check async for check in nova_checks(settings, observed)]
     checks.append(await trio.to_thread.run_sync(_log, settings.log.path))
     checks.append(_clock())
     return checks
 
 
-async def _host(host: Host, settings: Settings) -> AsyncIterator[Check]:
+async def _host(host: Host, settings: Settings, observed: list[Observed]) -> AsyncIterator[Check]:
+    hypervisor = libvirt_hypervisor(host.uri, settings)
     try:
-        connection = await libvirt_hypervisor(host.uri, settings).open()
+        connection = await hypervisor.open()
     except HypervisorError as error:
-        yield _failed(f"libvirt {host.uri}", error)
+        yield failed(f"libvirt {host.uri}", error)
         return
     try:
         found = await connection.list_states()
+        name = host.name or connection.hostname
+        observed.append(Observed(name=name, stream=observer(name, hypervisor.driver), vms=len(found)))
         yield Check(f"libvirt {host.uri}", Result.OK, f"{connection.hostname} answers, read-only, {len(found)} VMs")
         await connection.subscribe(connection=0, announce=lambda _: None)
         yield Check(
             f"events {host.uri}", Result.OK, "libvirt took the registration; none can be caused by who may only read"
         )
     except HypervisorError as error:
-        yield _failed(f"events {host.uri}", error)
+        yield failed(f"events {host.uri}", error)
     finally:
         await connection.aclose()
     yield _host_name(host, connection.hostname)
-
-
-def _failed(check: str, error: EsPowerError) -> Check:
-    """Our errors say what is wrong and, behind a semicolon, what to do."""
-    found, _, mend = str(error).rpartition("; ")
-    return Check(check, Result.FAILED, found or mend, mend if found else "")
 
 
 def _host_name(host: Host, hostname: str) -> Check:
@@ -126,12 +103,8 @@ def _host_name(host: Host, hostname: str) -> Check:
 
 
 def _nova_host() -> tuple[str, str]:
-    config = ConfigParser(strict=False, interpolation=None)
-    try:
-        config.read(NOVA_CONF)
-    except (ConfigError, UnicodeDecodeError):
-        return socket.gethostname(), "this machine"
-    if config.has_option("DEFAULT", "host"):
+    config = read_nova_conf()
+    if config is not None and config.has_option("DEFAULT", "host"):
         return config.get("DEFAULT", "host"), str(NOVA_CONF)
     return socket.gethostname(), "this machine"
 
@@ -147,7 +120,7 @@ def _log(path: str) -> Check:
         finally:
             database.close()
     except LogError as error:
-        return _failed("log", error)
+        return failed("log", error)
 
 
 def _old_log(database: Database) -> Check:

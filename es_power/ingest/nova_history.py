@@ -10,11 +10,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 from es_power.domain.decisions import Alarm, AlarmRaised
-from es_power.domain.events import Event, InstanceId, NovaStopObserved
+from es_power.domain.events import Event, InstanceId, NovaStopObserved, Recorded
+from es_power.domain.ports import EventReader
 from es_power.domain.states import VmState
+from es_power.domain.streams import records
 from es_power.domain.time import Timestamp, timestamp
+from es_power.errors import UnknownEventError
 from es_power.nova import InstanceAction
 
+_BATCH: Final = 1000
 _STOP: Final = "stop"  # nova/compute/instance_actions.py: STOP; force_stop is recorded as the same
 
 
@@ -85,3 +89,20 @@ class NovaStops:
                     instance=instance,
                     host=self._host,
                 )
+
+
+async def latest_stop_by_nova(log: EventReader, observer_stream: str) -> Recorded | None:
+    """The latest stop by Nova itself that the log has of a host; None where it has none."""
+    name = records(observer_stream)
+    end = await log.version(name)
+    while end > 0:
+        after = max(0, end - _BATCH)
+        try:
+            batch = await log.read_stream(name, after=after, limit=end - after)
+        except UnknownEventError:
+            return None
+        for recorded in reversed(batch):
+            if isinstance(recorded.event, NovaStopObserved) and recorded.event.by_nova_itself:
+                return recorded
+        end = after
+    return None

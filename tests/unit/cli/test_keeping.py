@@ -10,8 +10,11 @@ import sqlalchemy as sa
 import trio
 
 from es_power.cli.declare import login_user
-from es_power.domain.events import RecordCleared, RecordDeclared
+from es_power.domain.events import RecordCleared, RecordDeclared, RecordObserved
+from es_power.domain.ports import Append, Write
+from es_power.domain.states import PowerState, VmState
 from es_power.domain.streams import DECLARATIONS
+from es_power.ingest.clock import now
 from es_power.log import open_log
 from es_power.projections.store import POWER_STATE
 from tests.unit.cli.conftest import Ask
@@ -124,6 +127,30 @@ def test_a_record_is_ended_once(ask: Ask, log: Path) -> None:
     assert "any more" in first.out
     assert "nothing to clear" in second.out
     assert [type(event) for event in records(log)] == [RecordDeclared, RecordCleared]
+
+
+@pytest.mark.parametrize("said", [["--vm-state", "stopped"], ["--clear"]])
+def test_what_nova_vouches_for_is_novas_to_change(ask: Ask, log: Path, said: list[str]) -> None:
+    async def vouch() -> None:
+        async with open_log(log, mode="write") as opened:
+            record = RecordObserved(
+                observed_at=now(),
+                instance=WEB,
+                asked_at=now(),
+                vm_state=VmState.ACTIVE,
+                task_state=None,
+                power_state=PowerState.RUNNING,
+                host="a",
+            )
+            await opened.append(Append(writes=[Write(stream="records/a/qemu", expected=0, events=[record])]))
+
+    before = records(log)
+    trio.run(vouch)
+    answer = ask("declare", "web-1", *said, "--why", "because", "--log", log)
+
+    assert (answer.code, records(log)) == (1, before)
+    assert "Nova vouches for 'web-1'" in answer.err
+    assert "`es-power hold`" in answer.err
 
 
 def test_a_vm_that_the_log_does_not_know_cannot_be_declared(ask: Ask, log: Path) -> None:
