@@ -72,6 +72,11 @@ class _Question(msgspec.Struct, forbid_unknown_fields=True):
     driver_power_state: str
     host_matches: bool
 
+    def __post_init__(self) -> None:
+        """Refuse what some programs write for null: read as a task, it would hide a stop."""
+        if self.task_state is not None and not self.task_state.strip():
+            raise ValueError("task_state is blank; where no task is under way it is null")
+
 
 _READ: Final = msgspec.json.Decoder(_Question).decode
 

@@ -77,6 +77,8 @@ def test_each_line_is_answered_by_one_in_the_same_order(ask: Ask, monkeypatch: p
         QUESTION | {"driver_power_state": "OFF"},
         QUESTION | {"host_matches": 1},
         QUESTION | {"taskstate": None},
+        QUESTION | {"task_state": ""},
+        QUESTION | {"task_state": " "},
         "\x00\xff",
     ],
     ids=itertools.count(),
