@@ -4,8 +4,10 @@ Rules of this file:
 1. What a machine reads is complete: every key of a row (CSV: every column), times in RFC 3339 UTC, no colour, no cut.
 2. What a person reads is short: local time with its zone in the header, long names cut, a dash where there is nothing.
 3. A VM's name is whatever its owner chose. What is not printable in it (control characters, marks that turn the
-   direction of text, line ends) is escaped, except in CSV, which knows no escapes; there it is never a formula. Rich's
-   markup in it means nothing.
+   direction of text, line ends) is escaped. CSV knows no escapes: a file or a pipe gets the name as it is, since
+   programs compare it, a terminal gets what a table shows, and none gets a formula. Rich's markup in a name means
+   nothing.
+4. On a narrow terminal columns fold between words, and where even that does not fit, each row is a block of lines.
 
 A row is a mapping, nested where the thing is. Times are Timestamps, and a column says which: a key that a time column
 bears is a time at any depth.
@@ -19,9 +21,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from enum import StrEnum
+from itertools import repeat
 from typing import Final, TextIO
 from uuid import UUID
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -101,7 +105,8 @@ def write(
             lines = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
             names = [column.name for column in columns]
             lines.writerows([names] if header else [])
-            lines.writerows([_csv(row.get(name)) for name in names] for row in plain)
+            cell = _csv_shown if out.isatty() else _csv
+            lines.writerows([cell(row.get(name)) for name in names] for row in plain)
 
 
 # ------------------------------------------------------------------------------------------------- for machines
@@ -151,6 +156,11 @@ def _csv(value: Plain) -> str | float:
             return _json(value)
         case _:
             return value
+
+
+def _csv_shown(value: Plain) -> str | float:
+    cell = _csv(value)
+    return _printable(cell, _python_escape) if isinstance(cell, str) else cell
 
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -205,25 +215,79 @@ def _write_table(
         _environ=environ,
     )
     times = {column.name for column in columns if column.time}
-    table = Table(box=None, pad_edge=False, show_header=header)
+    heads: list[Text] = []
     texts: list[list[Text]] = []
+    numeric: list[bool] = []
     for column in columns:
         title = column.name.replace("_", " ").upper()
         values = [row.get(column.name) for row in rows]
         if column.time:
             zones, values = _local(values, zone)
             title = f"{title} ({zones})" if zones else title
-        numeric = {type(value) for value in values if value is not None} in ({int}, {float}, {int, float})
-        table.add_column(
-            Text(title, style="bold"), justify="right" if numeric else "left", overflow="fold", min_width=column.width
-        )
+        heads.append(Text(title, style="bold"))
+        numeric.append({type(value) for value in values if value is not None} in ({int}, {float}, {int, float}))
         texts.append([_text(_plain(value, times, column.name), column) for value in values])
-    for cells in zip(*texts, strict=True):
-        table.add_row(*cells)
+    widths = _widths(columns, heads, texts, console.width)
     with console.capture() as captured:
-        console.print(table)
+        if widths or not rows:
+            table = Table(box=None, pad_edge=False, show_header=header)
+            for head, right, width in zip(heads, numeric, widths or repeat(None, len(heads)), strict=True):
+                table.add_column(head, justify="right" if right else "left", overflow="fold", width=width)
+            for cells in zip(*texts, strict=True):
+                table.add_row(*cells)
+            console.print(table)
+        else:
+            # Rich leaves out what has no room at all; such a line is left to the terminal to break.
+            console.width = max(console.width, max(head.cell_len for head in heads) + _GAP + _LEAST)
+            for cells in zip(*texts, strict=True):
+                console.print(_block(heads, cells))
     out.writelines(line.rstrip(" ") + "\n" for line in captured.get().splitlines())
 
+
+def _widths(
+    columns: Sequence[Column], heads: Sequence[Text], texts: Sequence[Sequence[Text]], screen: int
+) -> list[int] | None:
+    """Share the screen among columns, none narrower than its longest word; None where there is too little of it."""
+    cells = [[head, *values] for head, values in zip(heads, texts, strict=True)]
+    widths = [max(cell_len(word) for text in column for word in text.plain.split(" ")) for column in cells]
+    wanted = [
+        max(column.width or 0, width, *(text.cell_len for text in all_of_it))
+        for column, width, all_of_it in zip(columns, widths, cells, strict=True)
+    ]
+    sentences = [index for index, column in enumerate(columns) if column.limit is None]
+    others = sorted(set(range(len(columns))) - set(sentences), key=lambda index: wanted[index] - widths[index])
+    spare = screen - _GAP * (len(columns) - 1) - sum(widths)
+    if spare < 0:
+        return None
+    # A sentence is not to stand on end; a column that folds anyhow gains nothing by a part of what it wants.
+    first = [(index, min(wanted[index], _SENTENCE)) for index in sentences]
+    for index, width in [*first, *((index, wanted[index]) for index in [*others, *sentences])]:
+        more = max(0, width - widths[index])
+        if more <= spare or index in sentences:
+            widths[index] += min(more, spare)
+            spare -= min(more, spare)
+    return widths
+
+
+def _block(heads: Sequence[Text], cells: Sequence[Text]) -> Table:
+    """One row as lines, each a column's name and its value; an empty line ends it."""
+    block = Table(box=None, pad_edge=False, show_header=False)
+    block.add_column(no_wrap=True)
+    block.add_column(overflow="fold")
+    for head, cell in zip(heads, cells, strict=True):
+        block.add_row(head, cell)
+    block.add_row("")
+    return block
+
+
+_GAP: Final = 2
+"""Blanks between two columns of a table."""
+
+_LEAST: Final = 8
+"""Characters of a value that a line of a block has room for."""
+
+_SENTENCE: Final = 24
+"""Characters of a line that are worth reading."""
 
 _UNBOUNDED: Final = 1_000_000
 """Columns of a screen that is none: what goes into a pipe or a file is never folded."""

@@ -37,8 +37,9 @@ What follows is what `es-power COMMAND --help` says. Exit codes are in [exit-cod
 
 **Output.** `-o json`, `jsonl`, `yaml` and `csv` are for machines: every key, times in RFC 3339 and UTC, no colour,
 nothing cut. `-o table`, the default, is for people: local time with the zone in the header (`--utc`: UTC), names cut at
-64 characters, a dash where there is nothing. There is colour only on a terminal, and none where `NO_COLOR` is set. What
-is not printable in a VM's name is escaped.
+64 characters, a dash where there is nothing; on a terminal that is too narrow for a table, a block of lines for each
+row. There is colour only on a terminal, and none where `NO_COLOR` is set. What is not printable in a VM's name is
+escaped; CSV, which knows no escapes, has it as it is in a file or a pipe, and escaped on a terminal.
 
 **Times.** `TIME` is as journalctl takes it: `now`, `today`, `yesterday`, `-1h`, `2 days ago`, `10:30`, `2026-11-22`,
 `2026-11-22 03:12:05`, `2026-11-22T03:12:05Z`, `@1700000000`. It means the last position recorded not after it. A

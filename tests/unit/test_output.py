@@ -275,10 +275,77 @@ def test_what_goes_into_a_pipe_is_not_folded():
     assert line == "  ".join(row.values())
 
 
-def test_a_narrow_terminal_folds_and_loses_nothing():
-    text = written([{"name": "x" * 60}], NAME, Format.TABLE, Terminal(), environ={"COLUMNS": "20", "NO_COLOR": "1"})
+def on_terminal(rows, columns, width, fmt=Format.TABLE):
+    return written(rows, columns, fmt, Terminal(), environ={"COLUMNS": str(width), "NO_COLOR": "1"})
 
-    assert text == "NAME\n" + ("x" * 20 + "\n") * 3
+
+NARROW = [Column("name"), Column("since", time=True), Column("note", limit=None)]
+NOTED = {"name": "db-2", "since": SINCE, "note": "not seen since the service stopped"}
+
+
+def test_a_terminal_that_is_wide_enough_gets_each_row_on_one_line():
+    assert on_terminal([NOTED], NARROW, 68) == (
+        "NAME  SINCE (CET)              NOTE\n"
+        "db-2  2026-11-22 03:12:07.412  not seen since the service stopped\n"
+    )  # fmt: skip
+
+
+def test_a_narrower_one_folds_the_sentence_first_and_everything_between_words():
+    assert on_terminal([NOTED], NARROW, 56) == (
+        "NAME  SINCE (CET)              NOTE\n"
+        "db-2  2026-11-22 03:12:07.412  not seen since the\n"
+        "                               service stopped\n"
+    )
+    assert on_terminal([NOTED], NARROW, 46) == (
+        "NAME  SINCE (CET)   NOTE\n"
+        "db-2  2026-11-22    not seen since the service\n"
+        "      03:12:07.412  stopped\n"
+    )  # fmt: skip
+
+
+def test_where_no_table_fits_each_row_is_a_block_of_lines():
+    assert on_terminal([NOTED, NOTED | {"name": "web-1"}], NARROW, 26) == (
+        "NAME         db-2\n"
+        "SINCE (CET)  2026-11-22\n"
+        "             03:12:07.412\n"
+        "NOTE         not seen\n"
+        "             since the\n"
+        "             service\n"
+        "             stopped\n"
+        "\n"
+        "NAME         web-1\n"
+        "SINCE (CET)  2026-11-22\n"
+        "             03:12:07.412\n"
+        "NOTE         not seen\n"
+        "             since the\n"
+        "             service\n"
+        "             stopped\n"
+        "\n"
+    )
+
+
+@given(st.lists(st.from_regex(r"[a-z]{0,30}", fullmatch=True), min_size=1), st.integers(1, 120))
+def test_no_terminal_is_too_narrow_to_show_everything(names, width):
+    columns = [Column("name"), Column("note", limit=None), Column("host")]
+    rows = [{"name": name, "note": f"{name} {name}", "host": name} for name in names]
+
+    text = on_terminal(rows, columns, width)
+
+    assert sum(map(text.count, "abcdefghijklmnopqrstuvwxyz")) == sum(4 * len(name) for name in names)
+
+
+def test_nothing_is_heads_alone_however_narrow_the_terminal():
+    heads = on_terminal([], NARROW, 12)
+
+    assert sorted("".join(heads.split())) == sorted("NAMESINCENOTE")
+
+
+def test_csv_on_a_terminal_shows_what_a_table_would():
+    text = on_terminal([{"name": f"=1 {HOSTILE}", "n": 5}], [*NAME, Column("n")], 80, Format.CSV)
+
+    assert text.replace("\n", "").isprintable()
+    assert text.splitlines()[1].startswith("\"'=1 ")
+    assert text.endswith(",5\n")
 
 
 def test_a_terminal_is_given_colours():
