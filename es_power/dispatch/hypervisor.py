@@ -13,6 +13,7 @@ Rules of this file:
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import libvirt
@@ -101,18 +102,17 @@ class HypervisorStopper:
 
     async def _goes_off(self, instance: InstanceId, run: int, *, until: float) -> bool:
         """Wait until a guest that was told to shut down has; False where it takes longer than it may."""
-        with trio.move_on_at(until):
-            while True:
-                await trio.sleep(POLL)
-                try:
-                    now = await self._call(
-                        libvirt.openReadOnly, "tell the guest's state", lambda raw: _run_of(_find(raw, instance))
-                    )
-                except HypervisorError:
-                    continue  # it may answer again before the time is up
+        while True:
+            await trio.sleep_until(min(until, trio.current_time() + POLL))
+            # A daemon that does not answer now may do so before the time is up.
+            with suppress(HypervisorError):
+                now = await self._call(
+                    libvirt.openReadOnly, "tell the guest's state", lambda raw: _run_of(_find(raw, instance))
+                )
                 if now != run:
                     return True
-        return False
+            if trio.current_time() >= until:
+                return False
 
     async def _call(self, opened: Callable[[str], Any], what: str, work: Callable[[Any], T]) -> T:
         """Do something with a connection of its own; HypervisorError says why that failed."""

@@ -80,6 +80,18 @@ async def test_a_guest_is_stopped_as_the_rule_says(loop: None, daemon: Libvirtd,
         assert state_of(vm) == f"SHUTOFF/{state}"
 
 
+async def test_a_guest_is_looked_at_when_its_time_is_up(
+    loop: None, daemon: Libvirtd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that is before the first look would be due."""
+    monkeypatch.setattr(hypervisor, "POLL", 10.0)
+    async with acting(daemon.uri()):
+        stopper = HypervisorStopper(daemon.uri(), shutdown_timeout=0.1)
+        result = await stopper.stop(TEST, StopVerb.STOP, within=2.0, still_wanted=no)
+
+    assert result == Result(outcome=Outcome.ACCEPTED)
+
+
 @pytest.mark.parametrize("verb", StopVerb)
 async def test_a_guest_that_is_off_is_left_so(loop: None, daemon: Libvirtd, verb: StopVerb) -> None:
     async with acting(daemon.uri()) as vm:
