@@ -13,6 +13,7 @@ from es_power.domain.events import InstanceId
 from es_power.domain.states import PowerState, VmState
 from es_power.errors import NovaOutcomeUnknownError, NovaRefusedError, NovaUnavailableError
 from es_power.nova import NovaApi, Patience
+from es_power.nova.exchange import Passage
 from tests.nova.cloud import Person
 from tests.nova.rig import NovaRig
 from tests.nova.settings import HOST
@@ -24,12 +25,12 @@ def of(server: str) -> InstanceId:
     return InstanceId(UUID(server))
 
 
-async def connect(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, **patience: float) -> NovaApi:
+async def connect(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> NovaApi:
     for name in [name for name in os.environ if name.startswith("OS_")]:
         monkeypatch.delenv(name)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    return await NovaApi.connect(patience=Patience(**patience))
+    return await NovaApi.connect()
 
 
 @pytest.fixture
@@ -86,11 +87,9 @@ async def test_a_stop_is_accepted_once_and_its_id_is_in_the_history(nova: NovaRi
     assert all(each.user_id and each.project_id for each in actions)
 
 
-async def test_a_deleted_instance_is_in_the_list_of_changes_and_keeps_its_history(
-    nova: NovaRig, api: NovaApi, boot: Callable[..., list[str]]
-) -> None:
+async def test_a_deleted_instance_is_in_the_list_of_changes_and_keeps_its_history(nova: NovaRig, api: NovaApi) -> None:
     begun = datetime.now(UTC)
-    [server] = boot("short-lived")
+    [server] = nova.boot("short-lived")
     nova.delete(server)
 
     with trio.fail_after(30):
@@ -142,56 +141,72 @@ async def test_an_account_that_is_no_administrator_is_told_so(
     api.close()
 
 
+def hasty(api: NovaApi) -> NovaApi:
+    """The same account and connections, with less patience; the token is there already."""
+    return NovaApi(api._wire, Patience(timeout=1.0))
+
+
 async def test_an_api_that_was_killed_did_nothing_and_answers_after_its_start(
-    nova: NovaRig, server: str, monkeypatch: pytest.MonkeyPatch
+    nova: NovaRig, api: NovaApi, server: str
 ) -> None:
-    api = await connect(nova.environment(), monkeypatch, timeout=1.0)
     assert await api.server(of(server)) is not None
     nova.kill_api()
 
     with pytest.raises(NovaUnavailableError):
-        await api.server(of(server))
+        await hasty(api).server(of(server))
     with pytest.raises(NovaUnavailableError):
-        await api.stop(of(server))
+        await hasty(api).stop(of(server))
     nova.start_api()
 
     assert [each["action"] for each in nova.actions(server)] == ["create"]
     assert await api.server(of(server)) is not None
-    api.close()
 
 
 async def test_an_api_that_hangs_leaves_the_outcome_open_and_the_stop_may_come_later(
-    nova: NovaRig, server: str, monkeypatch: pytest.MonkeyPatch
+    nova: NovaRig, api: NovaApi, server: str
 ) -> None:
-    api = await connect(nova.environment(), monkeypatch, timeout=1.0)
     assert await api.server(of(server)) is not None
     nova.services.api.hang()
     try:
         with pytest.raises(NovaOutcomeUnknownError):
-            await api.stop(of(server))
+            await hasty(api).stop(of(server))
     finally:
         nova.services.api.wake()
 
     # It was sent, and the API reads it when it wakes up: nobody may say that it had not been delivered.
     nova.until(server, "SHUTOFF")
     assert [each["action"] for each in nova.actions(server)] == ["stop", "create"]
-    api.close()
 
 
-async def test_keystone_that_hangs_keeps_the_stop_from_going_out(
-    nova: NovaRig, server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    api = await connect(nova.environment(), monkeypatch, timeout=1.0)
+async def test_keystone_that_hangs_keeps_the_stop_from_going_out(nova: NovaRig, api: NovaApi, server: str) -> None:
     nova.services.keystone.hang()
     try:
         with pytest.raises(NovaUnavailableError):
-            await api.stop(of(server))
+            await hasty(api).stop(of(server))
     finally:
         nova.services.keystone.wake()
 
-    assert await (await connect(nova.environment(), monkeypatch)).server(of(server)) is not None
+    assert await api.server(of(server)) is not None
     assert [each["action"] for each in nova.actions(server)] == ["create"]
-    api.close()
+
+
+async def test_the_headers_of_a_stop_order_nothing_without_its_body(
+    nova: NovaRig, api: NovaApi, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await api.server(of(server)) is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(Passage, "check", lambda _: None)  # as if its time ended while it connected
+        with pytest.raises(NovaUnavailableError, match="did not go out in time"):
+            await api.stop(of(server), send_within=-1.0)
+
+    record = await api.server(of(server))
+    assert record is not None
+    assert (record.vm_state, record.task_state) == (VmState.ACTIVE, None)
+    assert [each["action"] for each in nova.actions(server)] == ["create"]
+    # And it is not taken up later: the next one is the first.
+    await api.stop(of(server))
+    nova.until(server, "SHUTOFF")
+    assert [each["action"] for each in nova.actions(server)] == ["stop", "create"]
 
 
 def _member(nova: NovaRig) -> Person:
