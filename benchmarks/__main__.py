@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--strict", action="store_true", help="end with 4 where a target was missed")
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - set(NAMES):
-        parser.error(f"there is no benchmark called {', '.join(sorted(unknown))}")
+        parser.error(f"there is no benchmark called {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     figures: list[Figure] = []
     for name in options.names or NAMES:
         begin = perf_counter()

@@ -136,7 +136,8 @@ def _text(error: EsPowerError | typer.TyperException | OSError) -> str:
         case _:
             context = getattr(error, "ctx", None)
             where = context.command_path if context else "es-power"
-            said = error.format_message().rstrip(".")
+            # Typer's words for a wrong choice begin with those of the library that it checks values with.
+            said = error.format_message().rstrip(".").replace(": Value error, ", ": ")
             return f"{said}; see `{where} --help`" if said else ""
 
 

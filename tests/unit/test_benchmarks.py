@@ -34,6 +34,10 @@ def test_a_target_is_met_by_the_median() -> None:
     assert not Figure(name="", target=at_most(3), seen=[1.0, 3.5, 9.0], detail="").met
 
 
-def test_a_benchmark_that_does_not_exist_is_a_mistake_of_the_command_line() -> None:
+def test_a_benchmark_that_does_not_exist_is_a_mistake_of_the_command_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["speed"])
+
+    assert "no benchmark called speed; there are append, " in capsys.readouterr().err

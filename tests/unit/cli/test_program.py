@@ -120,6 +120,13 @@ def test_without_a_command_the_help_lists_them_in_groups(ask: Ask) -> None:
         assert f"─ {panel} ─" in answer.out
 
 
+def test_a_wrong_choice_is_told_with_the_right_ones(ask: Ask) -> None:
+    answer = ask("policy", "list", "-o", "xml")
+
+    assert answer.code == 2
+    assert "'-o': 'xml' is not one of 'table', 'json'" in answer.err
+
+
 def test_a_group_without_a_command_shows_its_help_and_is_a_usage_error(ask: Ask) -> None:
     answer = ask("commands")
 
