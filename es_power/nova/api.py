@@ -119,7 +119,7 @@ class NovaApi:
         """One instance; None where Nova knows none, or none any more (404, in Nova's own words)."""
         path = f"/servers/{instance}"
         answer = await self._read(path)
-        if answer.status == HTTPStatus.NOT_FOUND and read_fault(answer.body)[0] == "itemNotFound":
+        if _is_unknown(answer):
             return None
         record = read_server(_good(answer, path))
         if record.instance != instance:
@@ -130,7 +130,7 @@ class NovaApi:
         """What was done to an instance, the latest first; nothing where Nova does not know it any more."""
         path = f"/servers/{instance}/os-instance-actions"
         answer = await self._read(path, microversion="2.21")
-        if answer.status == HTTPStatus.NOT_FOUND and read_fault(answer.body)[0] == "itemNotFound":
+        if _is_unknown(answer):
             return ()
         return read_actions(_good(answer, path))
 
@@ -256,12 +256,17 @@ def _refused(answer: Answer, path: str) -> NovaRefusedError:
         HTTPStatus.FORBIDDEN: "give the account the role admin, or what Nova's policy asks for in its place",
         HTTPStatus.NOT_FOUND: "is the compute endpoint of Keystone's catalogue Nova's?",
     }
-    hint = hints.get(answer.status)
+    hint = None if _is_unknown(answer) else hints.get(answer.status)
     if answer.status < HTTPStatus.BAD_REQUEST:
         hint = "it redirects; set compute_endpoint_override in clouds.yaml to where Nova is"
     return NovaRefusedError(
         f"Nova refuses {path}: {_said(answer)}" + (f"; {hint}" if hint else ""), status=answer.status
     )
+
+
+def _is_unknown(answer: Answer) -> bool:
+    """Whether Nova does not know the instance, in its own words; anybody on the way may say 404 of an address."""
+    return answer.status == HTTPStatus.NOT_FOUND and read_fault(answer.body)[0] == "itemNotFound"
 
 
 def _said(answer: Answer) -> str:

@@ -154,3 +154,10 @@ async def test_the_body_of_a_redirect_is_read_no_further_than_any_other(nova: Sc
 
     with pytest.raises(NovaAnswerError, match="longer than 1000 bytes"):
         await api.servers(host="kvm-07")
+
+
+async def test_a_stop_of_what_nova_does_not_know_blames_no_address(nova: ScriptedNova, api: NovaApi) -> None:
+    with pytest.raises(NovaRefusedError, match=r"404 Instance .* could not be found") as refusal:
+        await api.stop(vm(1))
+
+    assert "endpoint" not in str(refusal.value)
