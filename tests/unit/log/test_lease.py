@@ -128,7 +128,7 @@ async def test_a_start_waits_for_the_rest_of_a_lease_that_nobody_renews(log):
 async def test_a_lease_that_is_renewed_is_refused_with_its_holders_name(log):
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery, lease(log, STREAM, "alive", nursery=nursery, duration=3):
-            with pytest.raises(LeaseHeldError, match="observed by alive"):
+            with pytest.raises(LeaseHeldError, match="held by alive"):
                 async with lease(log, STREAM, "next", nursery=nursery, duration=3):
                     pass
 
