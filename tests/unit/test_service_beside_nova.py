@@ -7,16 +7,20 @@ from pathlib import Path
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from es_power.domain.decisions import StopRequested, Withdrawn
 from es_power.domain.events import RecordObserved, SweepCountDiffered
 from es_power.domain.ports import Append, Write
 from es_power.domain.states import PowerState, VmState
 from es_power.errors import TakenOverError
+from es_power.ingest.records import NovaReader
 from es_power.log import SqlLog, open_log
+from es_power.nova import NovaApi, Patience
 from es_power.service import Service, serve
 from es_power.settings import Host, Log, Nova, Settings
 from es_power.testing.hypervisor import FakeHypervisor
+from tests.rigs.scripted_nova import Reply, scripted_nova
 from tests.unit.ingest.nova import FakeNova, server
 from tests.unit.test_service import seen, until
 
@@ -27,7 +31,7 @@ SETTINGS = Settings(
 
 
 @asynccontextmanager
-async def running(log: SqlLog, host: FakeHypervisor, nova: FakeNova) -> AsyncIterator[Service]:
+async def running(log: SqlLog, host: FakeHypervisor, nova: NovaReader) -> AsyncIterator[Service]:
     async with trio.open_nursery() as nursery:
         yield await nursery.start(partial(serve, log, [(None, host)], SETTINGS, nova=nova))
         nursery.cancel_scope.cancel()
@@ -111,3 +115,38 @@ async def test_a_service_whose_records_somebody_else_writes_stops(log: SqlLog) -
             await log.append(Append(writes=[Write(stream=stream, expected=await log.version(stream), events=[first])]))
             nova.rows[web] = server(web, host="host-1", node="host-1", vm_state=VmState.PAUSED)
             await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(body=b"<html>a proxy's own page</html>"),
+        Reply(body=b'{"servers": ["of another shape"'),
+        Reply(body=b'{"servers": {}}'),
+        Reply.endless(),
+        Reply(status=403, body=b'{"forbidden": {"message": "Policy does not allow this"}}'),
+    ],
+    ids=["not JSON", "truncated", "another shape", "huge", "forbidden"],
+)
+async def test_an_answer_that_is_none_is_told_of_and_nothing_is_lost(
+    log: SqlLog, reply: Reply, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    host = FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+    with capture_logs() as lines, scripted_nova() as nova:
+        for name, value in nova.environment.items():
+            monkeypatch.setenv(name, value)
+        nova.add(web, host="host-1", **{"OS-EXT-SRV-ATTR:hypervisor_hostname": "host-1"})
+        nova.fail("GET /servers/detail", reply)
+        api = await NovaApi.connect(patience=Patience(timeout=5.0, limit=100_000))
+        async with running(log, host, api):
+            [said] = await until(log, RecordObserved)
+            with trio.fail_after(10):
+                while not [line for line in lines if line["event"] == "Nova answers again"]:
+                    await trio.sleep(0.01)
+        api.close()
+
+    [told] = [line for line in lines if "gives no answer" in line["event"]]
+    assert told["asked"] == "instances of host-1"
+    assert (said.instance, said.vm_state) == (web, VmState.ACTIVE)
