@@ -228,7 +228,7 @@ async def test_a_second_service_is_refused_with_the_holders_name(url):
 
 async def test_a_paused_service_that_comes_back_late_is_stopped(url):
     async with open_log(url, mode="write") as late, open_log(url, mode="write") as next_:
-        with pytest.RaisesGroup(pytest.RaisesExc(LeaseHeldError, match="observed by next")):
+        with pytest.RaisesGroup(pytest.RaisesExc(LeaseHeldError, match="held by next")):
             async with trio.open_nursery() as nursery, lease(late, STREAM, "late", nursery=nursery, duration=0.3):
                 with late.database.write() as connection:  # as if it had been paused for so long
                     connection.execute(sa.update(LEASES).values(expires_at=0))

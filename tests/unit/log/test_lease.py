@@ -134,7 +134,7 @@ async def test_a_lease_that_is_renewed_is_refused_with_its_holders_name(log):
 
 
 async def test_a_holder_that_lost_its_lease_is_stopped_with_the_name_of_who_took_over(log):
-    with trio.fail_after(10), pytest.RaisesGroup(pytest.RaisesExc(LeaseHeldError, match="observed by usurper")):
+    with trio.fail_after(10), pytest.RaisesGroup(pytest.RaisesExc(LeaseHeldError, match="held by usurper")):
         async with trio.open_nursery() as nursery, lease(log, STREAM, "late", nursery=nursery, duration=0.1):
             with log.database.write() as connection:
                 connection.execute(sa.update(LEASES).values(holder="usurper", epoch=7))
