@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 from unittest import mock
 
 import structlog
@@ -35,6 +36,7 @@ from es_power.domain.time import SECOND, Timestamp
 from es_power.errors import HypervisorUnavailableError, LogUnavailableError
 from es_power.ingest.declarations import clear, declare
 from es_power.ingest.hypervisor import Announcement
+from es_power.ingest.records import NovaReader
 from es_power.log.database import Database
 from es_power.log.upgrade import ensure_schema
 from es_power.log.writer import SqlLog
@@ -165,6 +167,9 @@ class Blind:
 class World:
     """What a program acts on: its steps are this class's methods."""
 
+    #: Whose records the service reads, if anybody's.
+    nova: NovaReader | None = None
+
     def __init__(self, database: Database, nursery: trio.Nursery) -> None:
         self.log = FlakyLog(database, clock=self.time, poll=10_000)
         self.nursery = nursery
@@ -194,17 +199,19 @@ class World:
         self.policy = policy
         self.ended = trio.Event()
         follower = await Follower.start(self.log, Store(self.log.database))
-        settings = Settings(
+        self.service = Service(self.log, self.settings(), follower, nova=self.nova)
+        self.scope = trio.CancelScope()
+        self.nursery.start_soon(self._run, self.service)
+
+    def settings(self) -> Settings:
+        return Settings(
             log=Log(path=":memory:"),
             hosts=(Host(uri="test:///"),),
             bridge=Bridge(capacity=CAPACITY),
             sweep=Sweep(jitter=0.0),
-            policy=PolicyChoice(name=policy),
+            policy=PolicyChoice(name=self.policy),
             lease=Lease(duration=1e6),
         )
-        self.service = Service(self.log, settings, follower)
-        self.scope = trio.CancelScope()
-        self.nursery.start_soon(self._run, self.service)
 
     async def _run(self, service: Service) -> None:
         with self.scope:
@@ -497,7 +504,15 @@ def _without_threads() -> Iterator[None]:
         structlog.reset_defaults()
 
 
-def play(program: Sequence[Step], *, check: Callable[[World], Awaitable[None]] = World.check) -> None:
+W = TypeVar("W", bound=World)
+
+
+def play(
+    program: Sequence[Step],
+    *,
+    check: Callable[[W], Awaitable[None]] = World.check,
+    kind: Callable[[Database, trio.Nursery], W] = World,
+) -> None:
     """Run a program in a world of its own, and check that world whenever it settles and at the end."""
 
     async def main() -> None:
@@ -506,7 +521,7 @@ def play(program: Sequence[Step], *, check: Callable[[World], Awaitable[None]] =
             stack.callback(database.close)
             ensure_schema(database)
             async with trio.open_nursery() as nursery:
-                world = World(database, nursery)
+                world = kind(database, nursery)
                 stack.enter_context(mock.patch("es_power.ingest.clock.time.time_ns", world.time))
                 for name, args, kwargs in [*program, ("settle", (), {})]:
                     await getattr(world, name)(*args, **kwargs)
