@@ -87,7 +87,7 @@ class _Claim:
             return
         beside = self._path.with_name(f"{self._path.name}.lease-{stream_id(self._stream).hex[:16]}")
         try:
-            handle = os.open(beside, os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(beside, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise LogUnavailableError(f"{beside} cannot be written: {error.strerror}; check its directory") from error
         try:

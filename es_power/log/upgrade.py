@@ -116,7 +116,8 @@ def _alone(place: Place) -> Iterator[None]:
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)
         try:
-            os.close(os.open(place.path, os.O_RDONLY | os.O_CREAT, 0o644))
+            # As the umask says: an actor with a user of its own writes the log too, through their group.
+            os.close(os.open(place.path, os.O_RDONLY | os.O_CREAT, 0o666))
         except OSError as error:
             raise LogUnavailableError(f"{place} cannot be created: {error.strerror}; check its directory") from error
         yield

@@ -1,9 +1,12 @@
 """One service per stream. Where the lease is a row, memory stands in for PostgreSQL, which has the same rows."""
 
+import os
 import signal
+import stat
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -158,3 +161,17 @@ async def test_a_database_that_does_not_answer_for_a_while_costs_nobody_the_leas
                 await trio.sleep(0.01)
 
     assert refusals == [0.1, 0.1]
+
+
+async def test_users_with_a_group_in_common_share_a_log(tmp_path: Path) -> None:
+    before = os.umask(0o007)
+    try:
+        async with open_log(tmp_path / "log.db", mode="write") as log, trio.open_nursery() as nursery:
+            async with lease(log, "actor/kvm-07/qemu", "somebody", nursery=nursery):
+                modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+            nursery.cancel_scope.cancel()
+    finally:
+        os.umask(before)
+
+    assert len(modes) >= 4
+    assert set(modes.values()) == {0o660}
