@@ -1,6 +1,6 @@
 """What people say to an actor, what keeps commands back, and what a second or a later actor may do: nothing unasked."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import trio
@@ -23,7 +23,7 @@ from es_power.domain.decisions import (
     StopRequested,
     Withdrawn,
 )
-from es_power.domain.events import InstanceId
+from es_power.domain.events import GapClosed, InstanceId
 from es_power.domain.ports import Append, Write
 from es_power.domain.states import VmState
 from es_power.domain.streams import command as command_stream
@@ -369,3 +369,25 @@ async def test_a_failure_of_one_stops_no_other(log: SqlLog, host: FakeHypervisor
 
     assert QUICK.settle < 1
     assert [instance for instance, _ in h.stopper.sent] == [web, db]
+
+
+async def test_what_was_requested_before_the_host_was_booted_is_withdrawn(
+    log: SqlLog, host: FakeHypervisor, web: InstanceId
+) -> None:
+    async with house(log, host, act=Act(settle=0.1, after_boot=0.001, confirm=2.0)) as h:
+        hold = await h.actor.hold(instance=web, until=None, by="ann", why="the host is booted")
+        first = await requested(h, web)
+        await h.until(Approved)
+        host.boot_id = UUID(int=2)
+        host.disconnect()
+        host.come_back()
+        await h.until(GapClosed)
+        await h.actor.release(hold, by="ann", why="it is up")
+        withdrawn = (await h.until(Withdrawn))[0]
+        await h.until(Confirmed)
+        again = (await h.facts(StopRequested))[-1]
+
+    assert withdrawn.command == first.command
+    assert withdrawn.reason == "the host was booted since, or may have been"
+    assert again.command != first.command
+    assert len(h.stopper.sent) == 1
