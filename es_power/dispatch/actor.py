@@ -99,8 +99,8 @@ class Actor:
         if isinstance(event, StopRequested) and desk.is_mine(event):
             self._breaker.would_send(now, event.command, event.instance)
         elif isinstance(event, Approved):
-            request = desk.models.commands.rows[event.command].requested
-            if not desk.is_mine(request):
+            command = desk.models.commands.rows.get(event.command)
+            if command is None or not desk.is_mine(command.requested):
                 return
             if (event.actor, event.epoch) != (desk.own.name, desk.epoch) or event.command not in desk.approvals:
                 reason = f"the approval at position {recorded.position} was not written by this actor; it is ignored"

@@ -73,6 +73,10 @@ class Hold(Wish, frozen=True, kw_only=True):
     #: In nanoseconds since 1970; None: until it is released.
     until: int | None = None
 
+    def __post_init__(self) -> None:
+        if (self.host is None) == (self.instance is None):
+            raise ValueError("a hold is on a host or on an instance")
+
 
 class Release(Wish, frozen=True, kw_only=True):
     """End a hold."""

@@ -68,9 +68,8 @@ class Life:
             self._log.info("somebody else moved the command on")
         except TakenOverError:
             raise
-        except EsPowerError as error:
-            # What is wrong with one command never stops the others; it stays as the log has it.
-            self._log.error("the command is left as it is", error=str(error))
+        except Exception as error:  # noqa: BLE001 (what is wrong with one command never stops the others)
+            self._log.error("the command is left as it is", error=f"{type(error).__name__}: {error}")
 
     async def _prepare(self, command: Command) -> None:
         desk, request = self._desk, command.requested
@@ -246,8 +245,7 @@ class Life:
     async def _sent(self) -> tuple[Position, Route]:
         """Where it was sent, and by which way."""
         life = await self._desk.log.read_stream(command_stream(self._id))
-        [(position, event)] = [(each.position, each.event) for each in life if isinstance(each.event, Sent)]
-        return position, event.route
+        return next((each.position, each.event.route) for each in life if isinstance(each.event, Sent))
 
     def _shown(self, command: Command, sent: Position, route: Route) -> Position | None:
         """Find the fact, newer than the act, that shows it to have happened."""

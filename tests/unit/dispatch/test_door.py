@@ -67,7 +67,17 @@ async def test_a_stranger_may_not(path: Path, monkeypatch: pytest.MonkeyPatch) -
             await wish_at(path, WISH)
 
 
-@pytest.mark.parametrize("line", [b"{}\n", b"nonsense\n", b'{"type":"Destroy","why":"x"}\n', b"\xff\n", b"x" * 20_000])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{}\n",
+        b"nonsense\n",
+        b'{"type":"Destroy","why":"x"}\n',
+        b'{"type":"Hold","why":"x"}\n',
+        b"\xff\n",
+        b"x" * 20_000,
+    ],
+)
 async def test_nonsense_is_answered_and_does_no_harm(path: Path, line: bytes) -> None:
     async with opened(path, agree):
         async with await trio.open_unix_socket(path) as stream:
