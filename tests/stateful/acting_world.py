@@ -274,6 +274,12 @@ class ActingWorld(World):
         await trio.sleep(seconds)
         await self.act(number, "start")
 
+    async def revive(self, number: int, seconds: float) -> None:
+        """A guest powers itself off and is started again, of which nobody hears."""
+        await self.act(number, "power_off")
+        await trio.sleep(seconds)
+        await self.unheard(number, "start")
+
     async def be_well(self) -> None:
         """What is there is up and answers, and Nova's instances run where Nova has them, as they are meant to."""
         await self.accept()

@@ -41,6 +41,7 @@ RECORDS = st.one_of(
 MISLEADING = st.one_of(
     step("reboot", NUMBER, MOMENT),
     step("reboot", NOVA, st.just(0.0)),
+    step("revive", NOVA, MOMENT),
     step("late", NOVA, st.just("power_off"), st.just("start"), twice=st.booleans()),
     step("live_migrate", NOVA, st.permutations(range(4)), MOMENT, persistent=st.booleans()),
     step("user", NOVA, st.just("start"), MOMENT),
@@ -89,6 +90,7 @@ def a_program(*steps: Step) -> list[Step]:
 
 REBOOTED = a_program(("reboot", (1, 0.0), {}), ("wait", (1.0,), {}))
 TOLD_LATE = a_program(("late", (1, "power_off", "start"), {"twice": True}), ("wait", (1.0,), {}))
+STARTED_UNHEARD = a_program(("revive", (1, 0.3), {}), ("wait", (9.0,), {}))
 ASKED_TO_BE_ON = a_program(
     ("disagree", (2, VmState.STOPPED), {}), ("declare", (2, VmState.ACTIVE, None), {}), ("wait", (1.0,), {})
 )
@@ -98,6 +100,7 @@ NOT_BEFORE_IT_MOVED = a_program(("live_migrate", (1, (2, 1, 3, 0), 0.05), {"pers
 @given(PROGRAMS)
 @example(REBOOTED)
 @example(TOLD_LATE)
+@example(STARTED_UNHEARD)
 @example(ASKED_TO_BE_ON)
 @example(NOT_BEFORE_IT_MOVED)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
