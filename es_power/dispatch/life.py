@@ -116,7 +116,8 @@ class Life:
         while obstacle := self._desk.obstacle(command.requested):
             reason, seconds = obstacle
             self._tell("the command waits", reason)
-            await self._desk.changed(seconds)
+            # Never so short that the clock does not move.
+            await self._desk.changed(max(seconds, 0.01))
 
     async def _look(self, until: float) -> tuple[Command, Look]:
         """Look again until both answer; what speaks against the command withdraws it."""
