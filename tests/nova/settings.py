@@ -78,8 +78,10 @@ def keystone(ports: Ports, directory: Path) -> Sections:
         "fernet_tokens": {"key_repository": directory / "fernet"},
         "fernet_receipts": {"key_repository": directory / "fernet"},
         "credential": {"key_repository": directory / "credential"},
-        # Without it every token that a service is shown costs 0.1 s of computing; one process, so it never is stale.
+        # Without it every token that a service is shown costs 0.1 s of computing. It is one process's, so what changes
+        # is forgotten; but a thread that read a user before the change may put it back for ten minutes.
         "cache": {"enabled": True, "backend": "dogpile.cache.memory"},
+        "identity": {"caching": False},
     }
 
 
