@@ -7,7 +7,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 PATIENCE = 90.0
@@ -15,6 +17,9 @@ PATIENCE = 90.0
 
 # Though the tests crash: an abort skips every fixture's end.
 _ENDING_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+
+# For the kernel, whoever starts a program is a thread: this one lives as long as the tests do.
+_STARTER = ThreadPoolExecutor(max_workers=1)
 
 
 def free_ports(count: int) -> list[int]:
@@ -55,10 +60,7 @@ def wait_until(condition: Callable[[], bool], what: str, *, patience: float = PA
 
 
 class Program:
-    """One program that can be started, hung and killed, again and again.
-
-    Start it from the thread that lives longest: the kernel kills it when that one ends.
-    """
+    """One program that can be started, hung and killed, again and again; from any thread."""
 
     def __init__(
         self, name: str, command: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str] | None = None
@@ -79,7 +81,8 @@ class Program:
         """Start it; it may take a while until it serves."""
         assert not self.running, f"{self.name} runs already"
         with self.output.open("ab") as output:
-            self._process = subprocess.Popen(
+            begin = partial(
+                subprocess.Popen,
                 [*_ENDING_WITH_US, *self._command],
                 cwd=self._cwd,
                 env=self._environment,
@@ -88,6 +91,7 @@ class Program:
                 stderr=output,
                 start_new_session=True,
             )
+            self._process = _STARTER.submit(begin).result()
 
     def serves(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition holds; RuntimeError, with the end of what it printed, where it does not."""

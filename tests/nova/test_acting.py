@@ -304,6 +304,5 @@ def of(server: str) -> InstanceId:
 
 
 async def start_api(nova: NovaRig) -> None:
-    """Start Nova's API from this thread, for it ends with the one that starts it, and wait for it in another."""
-    nova.services.api.start()
+    """Start Nova's API again, and wait until it serves."""
     await trio.to_thread.run_sync(nova.start_api)

@@ -49,6 +49,13 @@ class Watch:
                         return event
                 await self.log.wait_beyond(head)
 
+    async def folded(self) -> None:
+        """Wait until everything that is in the log now is folded."""
+        head = await self.log.head()
+        with trio.fail_after(PATIENCE):
+            while self.service.models.fleet.position < head:
+                await trio.sleep(0.01)
+
     async def said(self, server: str, vm_state: VmState, task_state: str | None = None) -> Event:
         """Wait until Nova's record says so."""
         return await self.until(
@@ -134,6 +141,7 @@ async def test_a_server_that_is_deleted_is_vouched_for_no_longer(
         await rigged(nova.delete, server)
         await watch.until(server, RecordNotFound)
 
+        await watch.folded()
         assert of(server) not in watch.service.models.fleet.vouched
         assert await watch.facts(server, CommandEvent) == []
 
