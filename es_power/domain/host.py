@@ -105,6 +105,8 @@ class Vouched:
     after: Position = START
     #: The hypervisor's name of Nova's host of record.
     node: str | None = None
+    #: From where in the log on it says this.
+    since: Position = START
 
     @property
     def is_novas(self) -> bool:
@@ -116,8 +118,22 @@ class Vouched:
         return not self.is_novas or host in (self.host, self.node)
 
     def justifies(self, observation: Position) -> bool:
-        """Whether it is new enough to order something: Nova is asked after the observation stood in the log."""
-        return not self.is_novas or self.after >= observation
+        """Whether it may order something by an observation.
+
+        Nova has to say the same before the observation, or the hypervisor may show what was before Nova's last word;
+        and after it, or Nova may have begun something meanwhile.
+        """
+        return not self.is_novas or self.since < observation <= self.after
+
+    def following(self, before: "Vouched | None") -> "Vouched":
+        """The same, with where it begins, after what was said before."""
+        same = before is not None and self.says(before)
+        return replace(self, since=before.since if before is not None and same else self.position)
+
+    def says(self, other: "Vouched") -> bool:
+        """Whether it says the same of what the instance is meant to be, and where."""
+        mine = (self.vm_state, self.task_state, self.host, self.is_novas)
+        return mine == (other.vm_state, other.task_state, other.host, other.is_novas)
 
 
 def vouched(recorded: Recorded) -> Vouched | None:

@@ -164,7 +164,7 @@ class Fleet:
             return
         said = host_fold.vouched(recorded)
         if said is not None and isinstance(event, InstanceEvent):
-            self.vouched[event.instance] = said
+            self.vouched[event.instance] = said.following(self.vouched.get(event.instance))
             self._touch(event.instance)
         elif isinstance(event, RecordCleared | RecordNotFound):
             # Each takes back its own word: a person's, or Nova's.

@@ -99,4 +99,4 @@ class ReadModels:
 def _says_something_else(before: Vouched | None, after: Vouched | None) -> bool:
     if before is None or after is None:
         return before is not after
-    return (before.vm_state, before.task_state, before.host) != (after.vm_state, after.task_state, after.host)
+    return not after.says(before)

@@ -2,7 +2,7 @@
 
 `decide` runs on observations only, of the host whose word counts for the instance, and only for an instance that
 somebody vouches for. Where Nova does, an observation that calls for a stop is first a question to Nova (`asks`): only a
-record that was asked for after the observation stood in the log justifies a command.
+record that said the same before the observation, and again when it was asked for after it, justifies a command.
 
 An instance has at most one command that stands; while the disagreement lasts, later observations add nothing. When it
 ends, a command that was not sent is withdrawn, and one that had ended otherwise is resolved. What an actor or a person
@@ -217,7 +217,8 @@ class StopCommands:
         if owner is None:
             return
         known = self._fleet.get(event.instance, owner)
-        if not known.provisional and known.power_state is not None and event.after >= known.position:
+        newer = event.after >= known.position
+        if newer and not known.provisional and known.power_state is not None:
             yield from self._observed(event.instance, owner, known, recorded)
 
 

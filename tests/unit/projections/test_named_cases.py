@@ -245,8 +245,24 @@ def test_nova_1815791_a_cached_state(facts: Facts) -> None:
 
 def test_what_is_new_and_off_is_stopped(facts: Facts) -> None:
     """The control: the same guest, off on its own host by Nova's newest record, is one that a stop is requested for."""
+    nova_says(facts, "a")
     facts.announce(WEB, STOPPED, 0)
     facts.observe(WEB, *OFF)
     nova_says(facts, "a")
 
+    assert folded(facts)[1] == ["e"]
+
+
+def test_a_record_that_has_just_changed_is_held_against_a_new_look_only(facts: Facts) -> None:
+    """As after a user's start, where Nova says ACTIVE before libvirt's event is in the log."""
+    facts.announce(WEB, STOPPED, 0)
+    facts.observe(WEB, *OFF)
+    nova_says(facts, "a")
+    assert folded(facts)[1] == []
+
+    facts.observe(WEB, *OFF)
+    models, derived = folded(facts)
+    assert (derived, models.derivation.asks) == ([], {WEB: A})
+
+    nova_says(facts, "a")
     assert folded(facts)[1] == ["e"]
