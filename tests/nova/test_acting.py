@@ -101,18 +101,22 @@ async def test_a_second_command_is_never_sent(nova: NovaRig, log: SqlLog, server
     assert history(nova, server) == ONE_STOP
 
 
-async def test_a_user_who_stops_and_starts_an_instance_leads_to_no_command(
-    nova: NovaRig, log: SqlLog, server: str
-) -> None:
-    async with house(nova, log) as here:
+async def test_a_user_who_stops_and_starts_an_instance_leads_to_no_act(nova: NovaRig, log: SqlLog, server: str) -> None:
+    """One may be requested, where Nova says ACTIVE after a start that is not in the log yet: settling ends it."""
+    async with house(nova, log, act=structs.replace(QUICK, settle=3.0)) as here:
         for _ in range(3):
             await here.user(server, "os-stop", "SHUTOFF")
             await here.until(RecordObserved, server, such=is_stopped)
             await here.user(server, "os-start", "ACTIVE")
+        with trio.fail_after(PATIENCE):
+            while here.service.models.fleet.vouched[of(server)].vm_state is not VmState.ACTIVE:
+                await trio.sleep(0.02)
+        await trio.sleep(3.0)  # what was to come of the last of it would have come by now
         await here.sweeps()
         life = await here.life(server)
 
-    assert life == []
+    print(f"\na user stopped and started it three times: {life or 'no command'}")  # noqa: T201 (which of both it was)
+    assert life == (len(life) // 2) * ["StopRequested", "Withdrawn"]
     assert history(nova, server) == [*3 * ["start", "stop"], "create"]
 
 
@@ -214,7 +218,7 @@ async def test_an_api_killed_before_it_answers_has_stopped_the_instance_once(
             await trio.to_thread.run_sync(wait_until, lambda: bool(nova.sql(begun)), "Nova had begun to stop it")
             await trio.to_thread.run_sync(nova.kill_api)
             queue.wake()
-            await start_api(nova)
+            await trio.to_thread.run_sync(nova.start_api)
             await here.until(Confirmed, server)
             await here.sweeps()
             life = await here.life(server)
@@ -231,20 +235,20 @@ async def test_an_api_killed_before_it_reads_the_request_is_not_asked_again(
     nova: NovaRig, log: SqlLog, server: str
 ) -> None:
     """The request went out, so nobody can know; that it was not stopped is the end of it, and says so."""
-    act = structs.replace(QUICK, confirm=10.0)
+    act = structs.replace(QUICK, confirm=6.0)
     async with house(nova, log, between=(between := Between(nova.services.api.hang)), act=act) as here:
         await here.guest(server, "destroy")
         with trio.fail_after(PATIENCE):
             while not between.went_out[of(server)]:
                 await trio.sleep(0.02)
         await trio.to_thread.run_sync(nova.kill_api)
-        await start_api(nova)
+        await trio.to_thread.run_sync(nova.start_api)
         [failed] = await here.until(Failed, server)
         await here.sweeps()
         life = await here.life(server)
 
     assert [type(error) for error in between.errors] == [NovaOutcomeUnknownError]
-    assert failed.reason == "it was not seen to have happened within 10 s"
+    assert failed.reason == "it was not seen to have happened within 6 s"
     assert life == ["StopRequested", "Approved", "LookedAgain", "Sent", "Failed"]
     assert nova.server(server)["status"] == "ACTIVE"
     assert history(nova, server) == ["create"]
@@ -258,7 +262,7 @@ async def test_an_api_killed_before_the_request_goes_out_is_asked_again_after_it
         with trio.fail_after(PATIENCE):
             while not between.errors:
                 await trio.sleep(0.02)
-        await start_api(nova)
+        await trio.to_thread.run_sync(nova.start_api)
         await here.until(Confirmed, server)
         await here.sweeps()
         life = await here.life(server)
@@ -301,8 +305,3 @@ async def test_the_window_between_look_and_act_is_measured(
 
 def of(server: str) -> InstanceId:
     return InstanceId(UUID(server))
-
-
-async def start_api(nova: NovaRig) -> None:
-    """Start Nova's API again, and wait until it serves."""
-    await trio.to_thread.run_sync(nova.start_api)
