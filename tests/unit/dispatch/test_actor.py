@@ -183,9 +183,9 @@ async def test_what_was_sent_before_a_crash_is_looked_for_and_never_repeated(
     stopper = FakeStopper(host)
     stopper.results = [Result(outcome=Outcome.UNKNOWN)]
     async with observing(log, host):
-        await say(log, web, VmState.STOPPED)
         async with acting(log, host, stopper, settings(log, act=Act(settle=0.2, after_boot=0.001))) as acts:
             h = House(log, host, stopper, None, acts)  # type: ignore[arg-type]
+            await say(log, web, VmState.STOPPED)
             await h.until(Sent)
             with trio.fail_after(5):
                 while not stopper.sent:
