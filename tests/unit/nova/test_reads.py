@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
+import trio
 
 from es_power.domain.states import PowerState, VmState
 from es_power.errors import NovaAnswerError, NovaError, NovaRefusedError, NovaUnavailableError
