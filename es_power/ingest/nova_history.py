@@ -14,7 +14,7 @@ from es_power.domain.events import Event, InstanceId, NovaStopObserved, Recorded
 from es_power.domain.ports import EventReader
 from es_power.domain.states import VmState
 from es_power.domain.streams import records
-from es_power.domain.time import Timestamp, timestamp
+from es_power.domain.time import SECOND, Timestamp, timestamp
 from es_power.errors import UnknownEventError
 from es_power.nova import InstanceAction
 
@@ -72,7 +72,8 @@ class NovaStops:
             begun = nova_time(action.start_time)
             if action.action != _STOP or begun is None or (instance, action.request_id) in self._seen:
                 continue
-            if (at := timestamp(begun)) < since:
+            # Nova tells whole seconds, so what began in the same one may have begun after it.
+            if (at := timestamp(begun)) + SECOND <= since:
                 continue  # before anybody looked: the log has nothing to hold it against
             itself = action.user_id is None and action.project_id is None
             yield NovaStopObserved(
