@@ -13,11 +13,12 @@ from es_power.cli.options import (
     OutputOption,
     Printer,
     UtcOption,
+    WhyOption,
     ask,
     place,
     take_view,
 )
-from es_power.cli.wishes import WhyOption, wish
+from es_power.cli.wishes import wish
 from es_power.dispatch.door import CloseBreaker
 from es_power.log import SqlLog
 from es_power.output import Column, Format

@@ -7,8 +7,19 @@ from uuid import UUID
 import typer
 
 from es_power.cli.command_rows import COMMANDS, LIFE, command_row, life_row
-from es_power.cli.options import ASK, ConfigOption, LogOption, OutputOption, Printer, UtcOption, ask, place, take_view
-from es_power.cli.wishes import WhyOption, wish
+from es_power.cli.options import (
+    ASK,
+    ConfigOption,
+    LogOption,
+    OutputOption,
+    Printer,
+    UtcOption,
+    WhyOption,
+    ask,
+    place,
+    take_view,
+)
+from es_power.cli.wishes import wish
 from es_power.dispatch.door import Approve, Reject, Retry
 from es_power.log import SqlLog
 from es_power.output import Format

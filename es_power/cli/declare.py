@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from es_power.cli.options import KEEP, ConfigOption, LogOption, VmArgument, act, place
+from es_power.cli.options import KEEP, ConfigOption, LogOption, VmArgument, WhyOption, act, place
 from es_power.domain.states import VmState
 from es_power.errors import NovaVouchesError
 from es_power.ingest.clock import now
@@ -39,16 +39,10 @@ def _task_state(text: str) -> str:
     raise typer.BadParameter(f"{text!r} is no task_state; they are words such as powering-off or rebooting")
 
 
-def _reason(text: str) -> str:
-    if text.strip():
-        return text
-    raise typer.BadParameter("say why, for whoever reads this later")
-
-
 def declare(
     vm: VmArgument,
     *,
-    why: Annotated[str, typer.Option("--why", parser=_reason, metavar="TEXT", help="The reason, for later readers.")],
+    why: WhyOption,
     vm_state: Annotated[
         VmState | None,
         typer.Option(

@@ -15,11 +15,12 @@ from es_power.cli.options import (
     OutputOption,
     Printer,
     UtcOption,
+    WhyOption,
     ask,
     place,
     take_view,
 )
-from es_power.cli.wishes import WhyOption, wish
+from es_power.cli.wishes import wish
 from es_power.dispatch.door import Hold, Release
 from es_power.errors import HoldNotFoundError
 from es_power.ingest.clock import now

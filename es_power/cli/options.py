@@ -46,6 +46,15 @@ UtcOption = Annotated[
     bool, typer.Option("--utc", help="Show times in UTC, and read them so; else local.", rich_help_panel=_PANEL)
 ]
 VmArgument = Annotated[str, typer.Argument(metavar="VM", help="A UUID, a name, HOST/NAME, or the beginning of either.")]
+
+
+def _why(text: str) -> str:
+    if text.strip():
+        return text
+    raise typer.BadParameter("say why, for whoever reads this later")
+
+
+WhyOption = Annotated[str, typer.Option("--why", parser=_why, metavar="TEXT", help="The reason, for later readers.")]
 UNDERSTOOD: Final = "TIME is as journalctl takes it (-1h, yesterday, 2026-11-22 03:12:05); POSITION is a number."
 
 

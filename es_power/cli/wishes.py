@@ -2,22 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
 
 import trio
 import typer
 
 from es_power.dispatch.door import AnyWish, door_path, wish_at
 from es_power.settings import load
-
-
-def _why(text: str) -> str:
-    if text.strip():
-        return text
-    raise typer.BadParameter("say why, for whoever reads this later")
-
-
-WhyOption = Annotated[str, typer.Option("--why", parser=_why, metavar="TEXT", help="The reason, for later readers.")]
 
 
 def wish(said: AnyWish, log: str | None, config: Path | None) -> None:

@@ -29,6 +29,7 @@ from es_power.domain.decisions import (
 )
 from es_power.domain.events import Position, RecordDeclared, RecordNotFound, RecordObserved
 from es_power.domain.host import Vouched
+from es_power.domain.libvirt_numbers import SHUTOFF
 from es_power.domain.states import VmState
 from es_power.domain.streams import command as command_stream
 from es_power.domain.time import SECOND
@@ -43,8 +44,6 @@ WAITS: Final = (1.0, 2.0, 5.0, 15.0, 30.0)
 
 POLL: Final = 2.0
 """Seconds between two questions to Nova whether what was sent has happened."""
-
-_SHUTOFF = 5
 
 
 class Life:
@@ -256,7 +255,7 @@ class Life:
             stopped = said is not None and said.vm_state is VmState.STOPPED and said.task_state is None
             return said.position if said is not None and stopped and said.position > sent else None
         known = fleet.get(instance, self._desk.observer)
-        off = known.state == _SHUTOFF or known.gone
+        off = known.state == SHUTOFF or known.gone
         return known.position if off and not known.provisional and known.position > sent else None
 
     # --------------------------------------------------------------------------------------------------- steps

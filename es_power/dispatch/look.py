@@ -13,14 +13,13 @@ from es_power.domain.decisions import Route, StopRequested, StopVerb
 from es_power.domain.events import Event, Position, StateObserved, Trigger
 from es_power.domain.host import Vouched
 from es_power.domain.instance import Instance
-from es_power.domain.libvirt_numbers import POWER_STATES
+from es_power.domain.libvirt_numbers import POWER_STATES, SHUTOFF
 from es_power.domain.policy import decide, get_policy
 from es_power.domain.states import PowerState, VmState
 from es_power.domain.time import Timestamp
 from es_power.ingest.hypervisor import Info
 from es_power.projections.stop_commands import situation
 
-_SHUTOFF = 5  # virDomainState: no process of it is left
 _NOVA_STOPS = frozenset({VmState.ACTIVE, VmState.ERROR})  # nova/compute/api.py: stop
 
 
@@ -56,7 +55,7 @@ async def look_again(desk: Desk, request: StopRequested) -> Look:
         info = await connection.get_info(request.instance)
     finally:
         await connection.aclose()
-    at = min(at, trio.current_time()) if facts else trio.current_time()
+    at = at if facts else trio.current_time()
     facts.append(_observed(desk, request, info, asked_at=asked_at))
     first = await desk.own.append(facts)
     assert first is not None
@@ -101,7 +100,7 @@ def _route(request: StopRequested, info: Info | None, said: Vouched | None) -> R
     if said is not None and said.is_novas:
         gently = request.verb is StopVerb.STOP and said.vm_state in _NOVA_STOPS
         return Route.NOVA if gently else Route.HYPERVISOR
-    is_off = info is None or info.state == _SHUTOFF
+    is_off = info is None or info.state == SHUTOFF
     return Route.RECORD if is_off else Route.HYPERVISOR
 
 

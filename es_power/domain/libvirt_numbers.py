@@ -214,5 +214,8 @@ STARTED: Final = 2
 STOPPED: Final = 5
 STOPPED_MIGRATED: Final = (5, 3)
 """The last word of a host that a VM has left."""
-SHUTOFF_MIGRATED: Final = (5, 4)
+SHUTOFF: Final = 5
+"""virDomainState: no process of the VM is left."""
+
+SHUTOFF_MIGRATED: Final = (SHUTOFF, 4)
 """How an observation of a host that a VM has left reads."""

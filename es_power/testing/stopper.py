@@ -12,9 +12,8 @@ import trio
 from es_power.dispatch.stopper import Outcome, Result, StillWanted, Stopper
 from es_power.domain.decisions import StopVerb
 from es_power.domain.events import InstanceId
+from es_power.domain.libvirt_numbers import SHUTOFF
 from es_power.testing.hypervisor import FakeHypervisor
-
-_SHUTOFF = 5
 
 
 class FakeStopper:
@@ -50,7 +49,7 @@ class FakeStopper:
         vm = self.host.vms.get(instance)
         if vm is None:
             return Result(outcome=Outcome.REFUSED, reason="libvirt does not know the guest")
-        if vm.state == _SHUTOFF:
+        if vm.state == SHUTOFF:
             return Result(outcome=Outcome.ACCEPTED, reason="it is off already")
         if verb is StopVerb.STOP and instance not in self.deaf:
             self.host.power_off(instance)
