@@ -22,7 +22,7 @@ from es_power.log.refusals import undecodable
 from es_power.log.schema import HEAD, LABELS, RECORDS, STREAMS, TRACKING
 
 _PARAMETERS: Final = 1000  # databases limit them for a statement
-_CACHED: Final = 1000  # records; of several thousand at a time, each costs a third more
+_CACHED: Final = 250  # records, with what is read from them: of a thousand at a time, each costs a third more
 
 RawRecord = tuple[Position, str, int, Timestamp, str, Raw]
 """A record for folds that read millions: position, stream, version, recorded_at, name of the event's class, its fields.

@@ -16,10 +16,14 @@ INT64 = st.integers(-(2**63), 2**63 - 1)
 st.register_type_strategy(Timestamp, INT64.map(Timestamp))
 st.register_type_strategy(Position, st.integers(0, 2**63 - 1).map(Position))
 st.register_type_strategy(InstanceId, st.uuids().map(InstanceId))
-LABELS = st.builds(Label, id=st.integers(0, 2**63 - 1), digest=st.binary(max_size=40))
-BY_TYPE = {int: INT64, int | None: st.none() | INT64, Label: LABELS, tuple[tuple[int, int, int], ...]: st.lists(
-    st.tuples(INT64, INT64, INT64), max_size=3
-).map(tuple)}  # fmt: skip
+# Registered, and not in the table below: so it is also what a field holds that may be a Label or None.
+st.register_type_strategy(Label, st.builds(Label, id=st.integers(0, 2**63 - 1), digest=st.binary(max_size=40)))
+BY_TYPE = {
+    int: INT64,
+    int | None: st.none() | INT64,
+    float: st.floats(allow_nan=False),  # which is not equal to itself
+    tuple[tuple[int, int, int], ...]: st.lists(st.tuples(INT64, INT64, INT64), max_size=3).map(tuple),
+}
 
 
 def events_of(kind: type[Event]) -> st.SearchStrategy[Event]:
