@@ -6,7 +6,7 @@ from uuid import UUID
 
 import typer
 
-from es_power.cli.command_rows import COMMANDS, LIFE, command_row, life_row
+from es_power.answers.commands import COMMANDS, LIFE, command_row, life_row
 from es_power.cli.options import (
     ASK,
     ConfigOption,

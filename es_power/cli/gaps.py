@@ -2,8 +2,8 @@
 
 import typer
 
+from es_power.answers.rows import GAPS, gap_row
 from es_power.cli.options import ASK, ConfigOption, LogOption, OutputOption, Printer, UtcOption, ask, place, take_view
-from es_power.cli.rows import GAPS, gap_row
 from es_power.log import SqlLog
 from es_power.output import Format
 from es_power.projections.queries import Gap, gaps as ask_gaps

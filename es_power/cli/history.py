@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from es_power.answers.rows import FOLLOWED, HISTORY, line_row
 from es_power.cli.options import (
     ASK,
     UNDERSTOOD,
@@ -20,7 +21,6 @@ from es_power.cli.options import (
     place,
     take_view,
 )
-from es_power.cli.rows import FOLLOWED, HISTORY, line_row
 from es_power.domain.events import START
 from es_power.log import SqlLog
 from es_power.output import Format

@@ -1,15 +1,30 @@
 """`es-power log`: the log itself."""
 
+from typing import Final
+
 import trio
 import typer
 
 from es_power.cli.options import KEEP, ConfigOption, LogOption, OutputOption, Printer, UtcOption, ask, place
-from es_power.cli.rows import INFO, info_row
 from es_power.log import SqlLog
 from es_power.log.description import Description, describe
 from es_power.log.upgrade import upgrade
-from es_power.output import Format
+from es_power.output import Column, Format, Row
 from es_power.projections.store import Store
+
+INFO: Final = (
+    Column("place"),
+    Column("database"),
+    Column("schema"),
+    Column("written_by"),
+    Column("head"),
+    Column("first_recorded_at", time=True),
+    Column("last_recorded_at", time=True),
+    Column("tables_at"),
+    Column("labels"),
+    Column("commands"),
+    Column("streams"),
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -43,3 +58,21 @@ def _upgrade(*, log: LogOption = None, config: ConfigOption = None) -> None:
     upgrade(where)
     described = ask(where, lambda opened: trio.to_thread.run_sync(lambda: describe(opened.database)))
     typer.echo(f"{described.place} has schema {described.schema}, and {described.head} records")
+
+
+def info_row(described: Description, tables_at: int) -> Row:
+    """What a log is; of the streams of commands only the number."""
+    streams = {name: version for name, version in described.streams.items() if not name.startswith("command/")}
+    return {
+        "place": described.place,
+        "database": described.database,
+        "schema": described.schema,
+        "written_by": described.written_by,
+        "head": described.head,
+        "first_recorded_at": described.first_recorded_at,
+        "last_recorded_at": described.last_recorded_at,
+        "tables_at": tables_at,
+        "labels": described.labels,
+        "commands": len(described.streams) - len(streams),
+        "streams": streams,
+    }

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
-from es_power.cli.command_rows import COMMANDS, command_row
+from es_power.answers.commands import COMMANDS, command_row
 from es_power.cli.differences import DIFFERENCES, difference_rows
 from es_power.cli.options import (
     KEEP,
@@ -24,10 +24,9 @@ from es_power.cli.options import (
     note,
     place,
 )
-from es_power.cli.rows import REPLAY, replay_row
 from es_power.domain.policy import Policy, get_policy
 from es_power.log import SqlLog
-from es_power.output import Format
+from es_power.output import Column, Format, Row
 from es_power.projections.explain import explain
 from es_power.projections.queries import look
 from es_power.replay import (
@@ -39,6 +38,14 @@ from es_power.replay import (
     rebuild as rebuild_tables,
     replay as replay_log,
     verify as verify_log,
+)
+
+REPLAY: Final = tuple(
+    Column(name)
+    for name in (
+        *("position", "records", "events", "observations", "sweeps", "gaps", "commands", "set_aside"),
+        *("power_state", "history", "stop_commands", "verified"),
+    )
 )
 
 _SHOWN: Final = 5  # records set aside that are told one by one
@@ -167,3 +174,8 @@ def _bar(total: int) -> Iterator[Progress]:
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("replay", total=total)
         yield lambda position: bar.update(task, completed=position)
+
+
+def replay_row(replayed: Replay, *, verified: bool | None) -> Row:
+    """What a replay came to: counts, and a digest of each projection."""
+    return {"position": replayed.position, **replayed.counts, **replayed.digests, "verified": verified}

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from es_power.answers.rows import STATUS, status_row
 from es_power.cli.options import (
     ASK,
     UNDERSTOOD,
@@ -17,7 +18,6 @@ from es_power.cli.options import (
     place,
     take_view,
 )
-from es_power.cli.rows import STATUS, status_row
 from es_power.ingest.clock import now
 from es_power.log import SqlLog
 from es_power.output import Format

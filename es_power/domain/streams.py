@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 
 _NAMESPACE: Final = UUID("6f1e0c4a-5f0b-5d0e-9b5e-3d2c8a1f7e10")
 _OBSERVER: Final = "observer/"
+_IMPORTED: Final = "imported/"
 
 DECLARATIONS: Final = "declarations"
 """What people say: records and, later, holds. Many may write; a conflict is retried."""
@@ -38,6 +39,21 @@ def actor(observer_stream: str) -> str:
     return f"actor/{observer_stream.removeprefix(_OBSERVER)}"
 
 
+def qemu_log(observer_stream: str) -> str:
+    """The stream of what libvirt wrote into the qemu logs of one host's VMs, as its observer's service follows them."""
+    return f"qemu-log/{observer_stream.removeprefix(_OBSERVER)}"
+
+
+def imported(source: str, host: str) -> str:
+    """The stream of what was imported from one kind of source about one host: ``imported/nova-log/kvm-07``."""
+    return f"{_IMPORTED}{source}/{host}"
+
+
+def is_imported(stream: str) -> bool:
+    """Whether its facts were imported: they are told, and nothing follows from them."""
+    return stream.startswith(_IMPORTED)
+
+
 def command(command_id: UUID) -> str:
     """The stream of one stop command."""
     return f"command/{command_id}"
@@ -48,6 +64,15 @@ def observed_host(stream: str) -> str | None:
     if not stream.startswith(_OBSERVER):
         return None
     return stream.removeprefix(_OBSERVER).rpartition("/")[0]
+
+
+def told_host(stream: str) -> str | None:
+    """The host that a stream's facts are about, seen or read; None where its name does not tell."""
+    if is_imported(stream):
+        return stream.removeprefix(_IMPORTED).partition("/")[2]
+    if stream.startswith("qemu-log/"):
+        return stream.removeprefix("qemu-log/").rpartition("/")[0]
+    return observed_host(stream)
 
 
 def stream_id(name: str) -> UUID:

@@ -28,6 +28,7 @@ from es_power.domain.events import (
     StateObserved,
 )
 from es_power.domain.host import Host
+from es_power.domain.logged import LoggedEvent
 from es_power.domain.states import PowerState
 from es_power.domain.streams import observed_host
 from es_power.domain.time import Timestamp
@@ -36,8 +37,16 @@ from es_power.projections.fleet import Change, Fleet
 OF_A_HOST = (GapOpened, GapClosed, ServiceStarted, ServiceStopped)
 """Facts of a host that belong in the history of each of its VMs."""
 
-OF_AN_INSTANCE = (RecordDeclared, RecordCleared, RecordObserved, RecordNotFound, NovaStopObserved, CommandEvent)
-"""Facts about an instance that were not seen on a host."""
+OF_AN_INSTANCE = (
+    RecordDeclared,
+    RecordCleared,
+    RecordObserved,
+    RecordNotFound,
+    NovaStopObserved,
+    LoggedEvent,
+    CommandEvent,
+)
+"""Facts about an instance that were not seen on a host by us."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ edge of the time that was asked for is shown whole; opened, only its observation
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 
 import trio
 
@@ -17,14 +17,15 @@ from es_power.domain.events import (
     HostSwept,
     InstanceId,
     InventoryRecorded,
+    Label,
     Position,
     Recorded,
     StateObserved,
 )
-from es_power.domain.streams import observed_host
+from es_power.domain.streams import told_host
 from es_power.errors import UnknownEventError
 from es_power.projections.history import Entry
-from es_power.projections.queries import View, find, part, said_by, texts
+from es_power.projections.queries import View, find, part, texts
 from es_power.projections.reader import BATCH, next_batch
 
 __all__ = ["Line", "follow", "history"]
@@ -42,9 +43,18 @@ class Line:
     host: str | None
     #: Whether it stands for all observations of a run.
     is_run: bool
-    #: Who said it and why, where a person did.
-    by: str | None = None
-    why: str | None = None
+    #: The texts of its labels, by the fields that bear them.
+    texts: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def by(self) -> str | None:
+        """Who said it, where a person did."""
+        return self.texts.get("by")
+
+    @property
+    def why(self) -> str | None:
+        """Why that person did."""
+        return self.texts.get("why")
 
 
 async def history(
@@ -220,7 +230,7 @@ def _host(view: View, entry: Entry, event: Event | None) -> str | None:
     if isinstance(event, CommandEvent):
         row = view.models.commands.rows.get(event.command)
         return row.requested.host if row else None
-    return observed_host(entry.stream)
+    return told_host(entry.stream)
 
 
 async def _lines(
@@ -234,15 +244,21 @@ async def _lines(
         if recorded and isinstance(recorded.event, HostSwept) and entry.index is not None:
             recorded = part(recorded, recorded.event, entry.index, instance)
         events.append(recorded.event if recorded else None)
-    text_of = await texts(view.log, [label for event in events for label in said_by(event)])
+    labels = [_labels(event) for event in events]
+    text_of = await texts(view.log, [label for each in labels for label in each.values()])
     return [
         Line(
             entry=entry,
             event=event,
             host=_host(view, entry, event),
             is_run=_is_run(entry) and (entry.position, entry.index) not in opened,
-            by=text_of(said_by(event)[0]),
-            why=text_of(said_by(event)[1]),
+            texts={name: text_of(label) for name, label in borne.items()},
         )
-        for entry, event in zip(entries, events, strict=True)
+        for entry, event, borne in zip(entries, events, labels, strict=True)
     ]
+
+
+def _labels(event: Event | None) -> Mapping[str, Label]:
+    """The labels that a fact bears, by their fields."""
+    named = {} if event is None else {each.name: getattr(event, each.name) for each in fields(event)}
+    return {name: value for name, value in named.items() if isinstance(value, Label)}

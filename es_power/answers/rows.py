@@ -6,7 +6,7 @@ A number of libvirt's comes with its name: `state` is the name, `state_number` w
 from collections.abc import Mapping
 from typing import Final
 
-from es_power.cli.words import words
+from es_power.answers.words import words
 from es_power.domain.decisions import CommandEvent, Confirmed, LookedAgain, Sent, StopRequested, Withdrawn
 from es_power.domain.events import (
     Event,
@@ -22,12 +22,18 @@ from es_power.domain.events import (
     StateObserved,
 )
 from es_power.domain.libvirt_numbers import detail_name, event_name, reason_name, state_name
+from es_power.domain.logged import (
+    LoggedEvent,
+    NovaRequestLogged,
+    NovaSkipLogged,
+    NovaTransitionLogged,
+    QemuEnded,
+    QemuTerminated,
+)
 from es_power.domain.states import UNKNOWN, PowerState
-from es_power.log.description import Description
 from es_power.output import Column, Row
 from es_power.projections.narrative import Line
 from es_power.projections.queries import Gap, Status
-from es_power.replay import Replay
 
 POWER_STYLES: Final[Mapping[str, str]] = {
     PowerState.RUNNING: "green",
@@ -129,6 +135,16 @@ HISTORY: Final = (
     Column("after", in_table=False),
     Column("request_id", in_table=False),
     Column("by_nova_itself", in_table=False),
+    Column("action", in_table=False),
+    Column("user", in_table=False),
+    Column("project", in_table=False),
+    Column("transition", in_table=False),
+    Column("logged_at", time=True, in_table=False),
+    Column("signal", in_table=False),
+    Column("pid", in_table=False),
+    Column("process", in_table=False),
+    Column("file", in_table=False),
+    Column("offset", in_table=False),
     Column("by", in_table=False),
     Column("why", in_table=False),
     Column("command_id", in_table=False),
@@ -167,7 +183,7 @@ def line_row(line: Line, instance: InstanceId) -> Row:
             "count": entry.count,
         }
         return {**row, **_state(entry.state, entry.reason), **run}
-    said = {} if line.by is None else {"by": line.by, "why": line.why}
+    said = {name: text for name, text in line.texts.items() if name != "name"}
     return {**row, **details(line.event), **said}
 
 
@@ -210,8 +226,29 @@ def details(event: Event | None) -> Row:
             return {"command_id": id_, "reason": getattr(event, "reason", None)}
         case ServiceStarted(holder=holder):
             return {"holder": holder}
+        case LoggedEvent():
+            return _logged(event)
         case _:
             return {}
+
+
+def _logged(event: LoggedEvent) -> Row:
+    """What another program wrote; the texts of its labels are added where a line is made."""
+    row: Row
+    match event:
+        case QemuTerminated(signal=signal, pid=pid):
+            row = {"signal": signal, "pid": pid}
+        case QemuEnded(reason=reason):
+            row = {"reason": reason}
+        case NovaTransitionLogged(transition=transition, logged_at=logged_at):
+            row = {"transition": transition, "logged_at": logged_at}
+        case NovaSkipLogged(task_state=task):
+            row = {"task_state": task}
+        case NovaRequestLogged(request_id=request_id, action=action):
+            row = {"request_id": request_id, "action": action}
+        case _:
+            row = {}
+    return {**row, "offset": event.offset}
 
 
 # ------------------------------------------------------------------------------------------------------ gaps
@@ -235,55 +272,4 @@ def gap_row(gap: Gap) -> Row:
         "reason": gap.reason,
         "lost": gap.lost,
         "position": gap.position,
-    }
-
-
-# ---------------------------------------------------------------------------------------------------- replay
-
-REPLAY: Final = tuple(
-    Column(name)
-    for name in (
-        *("position", "records", "events", "observations", "sweeps", "gaps", "commands", "set_aside"),
-        *("power_state", "history", "stop_commands", "verified"),
-    )
-)
-
-
-def replay_row(replayed: Replay, *, verified: bool | None) -> Row:
-    """What a replay came to: counts, and a digest of each projection."""
-    return {"position": replayed.position, **replayed.counts, **replayed.digests, "verified": verified}
-
-
-# ------------------------------------------------------------------------------------------------------- log
-
-INFO: Final = (
-    Column("place"),
-    Column("database"),
-    Column("schema"),
-    Column("written_by"),
-    Column("head"),
-    Column("first_recorded_at", time=True),
-    Column("last_recorded_at", time=True),
-    Column("tables_at"),
-    Column("labels"),
-    Column("commands"),
-    Column("streams"),
-)
-
-
-def info_row(described: Description, tables_at: int) -> Row:
-    """What a log is; of the streams of commands only the number."""
-    streams = {name: version for name, version in described.streams.items() if not name.startswith("command/")}
-    return {
-        "place": described.place,
-        "database": described.database,
-        "schema": described.schema,
-        "written_by": described.written_by,
-        "head": described.head,
-        "first_recorded_at": described.first_recorded_at,
-        "last_recorded_at": described.last_recorded_at,
-        "tables_at": tables_at,
-        "labels": described.labels,
-        "commands": len(described.streams) - len(streams),
-        "streams": streams,
     }

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from es_power.cli.rows import details
-from es_power.cli.words import fact_words
+from es_power.answers.rows import details
+from es_power.answers.words import fact_words
 from es_power.domain.command import CommandState
 from es_power.domain.events import StateObserved
 from es_power.domain.host import vouched

@@ -45,6 +45,15 @@ from es_power.domain.libvirt_numbers import (
     reason_name,
     state_name,
 )
+from es_power.domain.logged import (
+    LoggedEvent,
+    NovaRequestLogged,
+    NovaSkipLogged,
+    NovaTransitionLogged,
+    QemuEnded,
+    QemuStarted,
+    QemuTerminated,
+)
 from es_power.domain.time import SECOND
 from es_power.projections.narrative import Line
 
@@ -59,7 +68,10 @@ def words(line: Line) -> str:
         said = fact_words(line.event) if line.event else f"{line.entry.kind} that cannot be read"
     if line.entry.stale:
         said += "; asked before a newer event, so it changes nothing"
-    by = f" by {line.by}" if line.by else ""
+    if process := line.texts.get("process"):
+        said += f" ({process})"
+    who = line.by or line.texts.get("user")
+    by = f" by {who}" if who else ""
     why = f": {line.why}" if line.why else ""
     return f"{said}{by}{why}"
 
@@ -85,6 +97,8 @@ def fact_words(event: Event) -> str:
             return f"Nova says {vm_state}{_under_way(task)} ({power_state}, {f'on {host}' if host else 'on no host'})"
         case RecordNotFound():
             return "Nova does not know it"
+        case LoggedEvent():
+            return _logged(event)
         case NovaStopObserved(by_nova_itself=itself):
             return f"Nova stopped it{', by its own power sync' if itself else ''}"
         case RecordCleared():
@@ -95,6 +109,25 @@ def fact_words(event: Event) -> str:
             return _step(event)
         case _:
             return _reported(event)
+
+
+def _logged(event: LoggedEvent) -> str:
+    """What another program wrote; the texts of its labels are `words`' to add."""
+    match event:
+        case QemuStarted():
+            return "qemu log: starting up"
+        case QemuTerminated(signal=signal, pid=pid):
+            return f"qemu log: terminating on signal {signal} from pid {pid}"
+        case QemuEnded(reason=reason):
+            return f"qemu log: shutting down, reason={reason}"
+        case NovaTransitionLogged(transition=transition):
+            return f"nova log: VM {transition.capitalize()}"
+        case NovaSkipLogged(task_state=task):
+            return f"nova log: skipped, {task} was pending"
+        case NovaRequestLogged(action=action, request_id=request):
+            return f"nova log: {action} ({request})"
+        case _:
+            return type(event).__name__
 
 
 def _step(event: CommandEvent) -> str:

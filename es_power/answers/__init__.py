@@ -1,0 +1,1 @@
+"""Answers as people and machines read them: a row for each thing, with the same keys whichever way one asks."""
