@@ -1,7 +1,7 @@
 """Write docs/reference/cli.md, settings.md and exit-codes.md from the code; with ``--check`` only say which are stale.
 
 The command line's page says what ``--help`` says; the settings' page says what the docstrings and ``#:`` comments of
-`es_power/settings.py` say.
+`es_power/settings/sections.py` say.
 """
 
 import inspect
@@ -19,7 +19,7 @@ from pages import write_or_check
 from es_power import errors
 from es_power.cli import app
 from es_power.errors import EsPowerError
-from es_power.settings import _SECTIONS, _VARIABLES
+from es_power.settings.sections import SECTIONS, VARIABLES
 
 _KINDS: Final[Mapping[Any, str]] = {int: "NUMBER", float: "NUMBER", Path: "FILE"}
 
@@ -126,7 +126,7 @@ def _default(parameter: Any) -> str:
 # ----------------------------------------------------------------------------------------------------- settings
 
 SETTINGS_HEAD: Final = f"""\
-{_GENERATED.format(source="es_power/settings.py")}
+{_GENERATED.format(source="es_power/settings/sections.py")}
 # Settings
 
 A later saying beats an earlier one, key by key: the defaults; `/etc/es-power/config.toml`; then
@@ -159,9 +159,9 @@ uri = "qemu+ssh://root@kvm-07/system"
 
 def settings_page() -> str:
     """The page of the settings."""
-    variables = {key: variable for variable, key in _VARIABLES.items()}
+    variables = {key: variable for variable, key in VARIABLES.items()}
     parts = [SETTINGS_HEAD]
-    for section, struct in _SECTIONS.items():
+    for section, struct in SECTIONS.items():
         brackets = "[[host]]" if section == "host" else f"[{section}]"
         parts += [f"## {brackets}\n", f"{inspect.getdoc(struct)}\n"]
         parts.append(

@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from es_power import settings as settings_module, telemetry
+from es_power import telemetry
 from es_power.cli.run import observing
 from es_power.cli.serving import libvirt_hypervisor
 from es_power.demo.guests import URI, Guests
@@ -33,7 +33,7 @@ from es_power.projections.power_state import digest, power_rows
 from es_power.projections.reader import read_models
 from es_power.projections.store import Store
 from es_power.service import Service
-from es_power.settings import Settings
+from es_power.settings import Host, Log, Settings
 
 _ROWS: Final = 20
 """VMs that the live table shows; the demo of more than that says how many it leaves out."""
@@ -59,7 +59,7 @@ def demo(
 ) -> None:
     """Watch real libvirt events become a log, a power_state table and dry-run commands; needs no hypervisor."""
     place = log or str(Path(mkdtemp(prefix="es-power-demo-")) / "log.db")
-    settings = Settings(log=settings_module.Log(path=place), hosts=(settings_module.Host(uri=URI),))
+    settings = Settings(log=Log(path=place), hosts=(Host(uri=URI),))
     trio.run(_demo, settings, duration, vms)
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from es_power import settings
 from es_power.errors import SettingsError
 from es_power.settings import (
     Act,
@@ -22,13 +21,15 @@ from es_power.settings import (
     config_files,
     default_log_path,
     load,
+    places,
 )
+from es_power.settings.sections import FIELDS, VARIABLES
 
 
 @pytest.fixture(name="home")
 def _home(tmp_path, monkeypatch) -> Path:
     """A home of its own, and a machine without a config file."""
-    monkeypatch.setattr(settings, "SYSTEM_CONFIG", tmp_path / "etc" / "config.toml")
+    monkeypatch.setattr(places, "SYSTEM_CONFIG", tmp_path / "etc" / "config.toml")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     return tmp_path
 
@@ -163,7 +164,7 @@ def test_every_key_of_the_files_has_a_variable(environ):
         "ES_POWER_LEASE_DURATION": "20s",
     }
 
-    assert set(settings._VARIABLES) == set(variables)
+    assert set(VARIABLES) == set(variables)
     assert load(environ=environ | variables) == Settings(
         log=Log(path="/srv/log.db"),
         hosts=(Host(uri="qemu:///system"), Host(uri="test:///default")),
@@ -366,7 +367,7 @@ def test_settings_cannot_be_changed(environ):
         read.sweep.spacing = 1.0
 
 
-@given(st.dictionaries(st.sampled_from(sorted(settings._FIELDS)) | st.text(), st.text() | st.floats() | st.integers()))
+@given(st.dictionaries(st.sampled_from(sorted(FIELDS)) | st.text(), st.text() | st.floats() | st.integers()))
 def test_whatever_the_flags_say_it_is_taken_or_listed(overrides):
     with contextlib.suppress(SettingsError):
         assert load(os.devnull, overrides, {}).sweep.spacing > 0
