@@ -10,12 +10,12 @@ from typing import Annotated, Final, TypeVar
 import trio
 import typer
 
-from es_power import timewords
 from es_power.domain.events import START, Position
-from es_power.domain.time import NEVER, Timestamp, moment
+from es_power.domain.time import Timestamp, moment
 from es_power.ingest.clock import now
 from es_power.log import SqlLog, open_log
 from es_power.output import Column, Format, Row, write
+from es_power.projections.as_of import Moment, read_moment
 from es_power.projections.queries import View, look
 from es_power.settings import load
 
@@ -57,6 +57,18 @@ def _why(text: str) -> str:
 WhyOption = Annotated[str, typer.Option("--why", parser=_why, metavar="TEXT", help="The reason, for later readers.")]
 UNDERSTOOD: Final = "TIME is as journalctl takes it (-1h, yesterday, 2026-11-22 03:12:05); POSITION is a number."
 
+AsOfOption = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="TIME|POSITION",
+        help=f"What was true at that TIME, by what is known now; at a POSITION, what the log knew there. {UNDERSTOOD}",
+    ),
+]
+KnownAtOption = Annotated[
+    str | None, typer.Option("--known-at", metavar="TIME|POSITION", help="Only by what the log knew then.")
+]
+
 
 def place(log: str | None, config: Path | None) -> str:
     """Say where the log is: as the flag says, or the settings."""
@@ -85,9 +97,16 @@ def act(where: str, work: Callable[[SqlLog], Awaitable[T]]) -> T:
     return trio.run(working)
 
 
-async def take_view(log: SqlLog, *, until: Position | None = None, table_only: bool = False) -> View:
+async def take_view(
+    log: SqlLog,
+    *,
+    until: Position | None = None,
+    table_only: bool = False,
+    as_of: Moment | None = None,
+    known_at: Moment | None = None,
+) -> View:
     """Take a view of the log, and tell of records that could not be read: what they said is missing in the answer."""
-    taken = await look(log, until=until, table_only=table_only)
+    taken = await look(log, until=until, table_only=table_only, as_of=as_of, known_at=known_at)
     for _, reason in sorted(taken.fleet.quarantined.items()):
         note(f"es-power: {reason}; it is left out")
     return taken
@@ -141,42 +160,26 @@ def note(line: str) -> None:
 # ---------------------------------------------------------------------------------------------------- times
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A moment that was asked for: what the log knew, and what time it was."""
-
-    position: Position
-    at: Timestamp
-
-
 async def find_before(log: SqlLog, text: str, flag: str, *, zone: tzinfo | None) -> Position:
     """Read POSITION or TIME as the last position before it: what is after that is not older than was asked for."""
     then = await find_moment(log, text, flag, zone=zone)
-    if _is_position(text):
+    if then.by_position:
         return Position(max(then.position - 1, START))
     return await log.position_at(Timestamp(then.at - 1))
 
 
 async def find_moment(log: SqlLog, text: str, flag: str, *, zone: tzinfo | None) -> Moment:
     """Read POSITION or TIME; a time is the last position recorded not after it."""
-    if _is_position(text):
-        return await _at_position(log, Position(int(text)), flag)
     try:
-        at = timewords.parse(text, now=now(), zone=zone)
+        return await read_moment(log, text, now=now(), zone=zone)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=f"'{flag}'") from error
-    return Moment(await log.position_at(at), at)
 
 
-def _is_position(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
-
-
-async def _at_position(log: SqlLog, position: Position, flag: str) -> Moment:
-    if position == START:
-        return Moment(START, NEVER)
-    records = await log.read(after=Position(position - 1), until=position) if position <= await log.head() else ()
-    if not records:
-        head = await log.head()
-        raise typer.BadParameter(f"the log ends at position {head}", param_hint=f"'{flag}'")
-    return Moment(position, records[0].recorded_at)
+async def take_view_then(
+    log: SqlLog, as_of: str | None, known_at: str | None, *, zone: tzinfo | None, table_only: bool = False
+) -> View:
+    """Take a view of now, or of the times that --as-of and --known-at name."""
+    asked = await find_moment(log, as_of, "--as-of", zone=zone) if as_of is not None else None
+    known = await find_moment(log, known_at, "--known-at", zone=zone) if known_at is not None else None
+    return await take_view(log, as_of=asked, known_at=known, table_only=table_only)

@@ -7,16 +7,16 @@ import typer
 from es_power.answers.rows import STATUS, status_row
 from es_power.cli.options import (
     ASK,
-    UNDERSTOOD,
+    AsOfOption,
     ConfigOption,
+    KnownAtOption,
     LogOption,
     OutputOption,
     Printer,
     UtcOption,
     ask,
-    find_moment,
     place,
-    take_view,
+    take_view_then,
 )
 from es_power.ingest.clock import now
 from es_power.log import SqlLog
@@ -35,9 +35,8 @@ def status(
         str | None,
         typer.Argument(metavar="VM", help="Only this one: a UUID, a name, HOST/NAME, or the beginning of either."),
     ] = None,
-    as_of: Annotated[
-        str | None, typer.Option("--as-of", metavar="TIME|POSITION", help=f"As the log knew it then. {UNDERSTOOD}")
-    ] = None,
+    as_of: AsOfOption = None,
+    known_at: KnownAtOption = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Also VMs that are gone, and each VM on every host that showed it.")
     ] = False,
@@ -46,17 +45,14 @@ def status(
     output: OutputOption = Format.TABLE,
     utc: UtcOption = False,
 ) -> None:
-    """Show the power_state of each VM now, or as the log knew it at another time.
+    """Show the power_state of each VM now, or what was true at another time, by what is known now or was known then.
 
     UNKNOWN is shown while nobody can say: the host is not seen, or was not for two sweeps.
     """
     printer = Printer(output, utc)
 
     async def question(opened: SqlLog) -> list[Status]:
-        if as_of is None:
-            return await ask_status(await take_view(opened), vm, now=now(), everything=everything)
-        then = await find_moment(opened, as_of, "--as-of", zone=printer.zone)
-        view = await take_view(opened, until=then.position, table_only=True)
-        return await ask_status(view, vm, now=then.at, everything=everything)
+        view = await take_view_then(opened, as_of, known_at, zone=printer.zone, table_only=True)
+        return await ask_status(view, vm, now=now(), everything=everything)
 
     printer.rows([status_row(each) for each in ask(place(log, config), question)], STATUS)

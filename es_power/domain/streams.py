@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 _NAMESPACE: Final = UUID("6f1e0c4a-5f0b-5d0e-9b5e-3d2c8a1f7e10")
 _OBSERVER: Final = "observer/"
 _IMPORTED: Final = "imported/"
+_QEMU_LOG: Final = "qemu-log/"
 
 DECLARATIONS: Final = "declarations"
 """What people say: records and, later, holds. Many may write; a conflict is retried."""
@@ -41,7 +42,7 @@ def actor(observer_stream: str) -> str:
 
 def qemu_log(observer_stream: str) -> str:
     """The stream of what libvirt wrote into the qemu logs of one host's VMs, as its observer's service follows them."""
-    return f"qemu-log/{observer_stream.removeprefix(_OBSERVER)}"
+    return f"{_QEMU_LOG}{observer_stream.removeprefix(_OBSERVER)}"
 
 
 def imported(source: str, host: str) -> str:
@@ -52,6 +53,11 @@ def imported(source: str, host: str) -> str:
 def is_imported(stream: str) -> bool:
     """Whether its facts were imported: they are told, and nothing follows from them."""
     return stream.startswith(_IMPORTED)
+
+
+def is_told(stream: str) -> bool:
+    """Whether its facts are what another program wrote down, followed or imported, and not what we saw or said."""
+    return stream.startswith((_IMPORTED, _QEMU_LOG))
 
 
 def command(command_id: UUID) -> str:
@@ -70,8 +76,8 @@ def told_host(stream: str) -> str | None:
     """The host that a stream's facts are about, seen or read; None where its name does not tell."""
     if is_imported(stream):
         return stream.removeprefix(_IMPORTED).partition("/")[2]
-    if stream.startswith("qemu-log/"):
-        return stream.removeprefix("qemu-log/").rpartition("/")[0]
+    if stream.startswith(_QEMU_LOG):
+        return stream.removeprefix(_QEMU_LOG).rpartition("/")[0]
     return observed_host(stream)
 
 

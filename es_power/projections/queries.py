@@ -32,6 +32,7 @@ from es_power.errors import AmbiguousNameError, InstanceNotFoundError, SealBroke
 from es_power.log import SqlLog
 from es_power.log.chain import Chain
 from es_power.log.labels import shown
+from es_power.projections.as_of import Moment, Then, bounds, fold_as_of
 from es_power.projections.fleet import Fleet
 from es_power.projections.lean import fold_fleet
 from es_power.projections.power_state import PowerRow, power_rows, rows_of
@@ -66,6 +67,8 @@ class View:
     models: ReadModels
     #: What the tables do not have: everything after `rest.since`.
     rest: Step
+    #: Which facts count, where the view is of another time than now; the fleet is folded from those.
+    then: Then | None = None
 
     @property
     def fleet(self) -> Fleet:
@@ -79,8 +82,12 @@ class View:
 
     @property
     def position(self) -> Position:
-        """The position of the log that every answer is true at."""
-        return self.models.fleet.position
+        """The position of the log that every answer is true at: nothing after it bears on one."""
+        return self.then.known if self.then else self.models.fleet.position
+
+    def at(self, now: Timestamp) -> Timestamp:
+        """What time it is in this view."""
+        return self.then.at if self.then else now
 
 
 async def look(
@@ -88,14 +95,23 @@ async def look(
     *,
     until: Position | None = None,
     table_only: bool = False,
+    as_of: Moment | None = None,
+    known_at: Moment | None = None,
     progress: Callable[[Position], None] = lambda _: None,
 ) -> View:
     """Take a view of a log as it is now, or as it was at a position.
+
+    Or of what was true `as_of` a moment, by what is known now or was `known_at` another (`as_of.read_moment` reads
+    one): such a view says itself what time it is in it, and is good for `status`, `find`, `history` and `differences`.
 
     With `table_only` it is good for `status` and `find` alone, and sooner there where the tables are beyond `until`.
     The fold behind that believes what it reads, so a log whose hashes are not right is not folded by it.
     """
     store = Store(log.database)
+    if as_of is not None or known_at is not None:
+        then = await bounds(log, as_of=as_of, known_at=known_at)
+        fleet = await fold_as_of(log, then, progress=progress)
+        return View(log=log, store=store, models=ReadModels(fleet), rest=Step(since=then.known), then=then)
     if table_only and until is not None and until < await trio.to_thread.run_sync(store.checkpoint):
         with suppress(SealBrokenError):
             fleet = await fold_fleet(log, until=until, chain=Chain(), progress=progress)
@@ -180,10 +196,11 @@ class Status:
 
 
 async def status(view: View, vm: str | None = None, *, now: Timestamp, everything: bool = False) -> list[Status]:
-    """What is said of one VM, or of all in the order of their names, at the time `now`.
+    """What is said of one VM, or of all in the order of their names, at the time `now`, or that of the view.
 
     With `everything`, of each on each host that ever showed it, gone ones included. Raises as `find` does.
     """
+    now = view.at(now)
     if vm is None:
         rows = list(power_rows(view.fleet, now=now, everything=everything))
     else:

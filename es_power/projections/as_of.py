@@ -1,0 +1,180 @@
+"""The log in two times: what was true at one moment, by what was known at another.
+
+Rules of this file:
+1. What is *known at* K is the log up to K; nothing after it bears on the answer.
+2. What was true *as of* T is told by the facts among those whose time at the source is not after T: all that were
+   recorded by then, and what was recorded later about that time. Of a gap that is the time since when nobody saw.
+3. They are folded in the order of the log, as ever: wall time says which facts count, never which comes first.
+4. A time is the last position recorded not after it. A clock may have been set back, so no time bounds a position.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Final
+
+import trio
+
+from es_power import timewords
+from es_power.domain.events import START, Event, GapOpened, NovaStopObserved, Position, Recorded
+from es_power.domain.streams import is_told
+from es_power.domain.time import NEVER, Timestamp
+from es_power.errors import SealBrokenError, UnknownEventError
+from es_power.log import SqlLog
+from es_power.log.chain import Chain
+from es_power.log.codec import Raw
+from es_power.log.queries import RawRecord
+from es_power.projections.fleet import Fleet
+from es_power.projections.lean import fold_fleet
+from es_power.projections.reader import batches
+from es_power.projections.readmodels import ReadModels
+
+__all__ = ["Moment", "Then", "fold_as_of", "moment_at", "moment_of", "read_moment", "source_time"]
+
+_NO_BEARING: Final = frozenset({NovaStopObserved.__name__})
+"""Kinds that no state follows from, and that come in long after their time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A moment that is asked for: what time it was, and where the log stood."""
+
+    position: Position
+    at: Timestamp
+    #: Whether it was named by a position: as of it is what the log knew there, unless told otherwise.
+    by_position: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Then:
+    """Which facts an answer is made of: those up to a time, among those that were known."""
+
+    #: What time it was, by which states are old or not.
+    at: Timestamp
+    #: Everything up to here counts.
+    position: Position
+    #: And, up to here, what was recorded later about that time.
+    known: Position
+
+    def has(self, position: Position, source: Timestamp) -> bool:
+        """Whether a fact at a position counts, by its time at the source."""
+        return position <= self.position or (position <= self.known and source <= self.at)
+
+
+async def moment_at(log: SqlLog, at: Timestamp) -> Moment:
+    """A time, and the last position recorded not after it."""
+    return Moment(position=await log.position_at(at), at=at)
+
+
+async def moment_of(log: SqlLog, position: Position) -> Moment:
+    """A position, and the time when it was recorded; ValueError where the log ends before it."""
+    if position == START:
+        return Moment(position=START, at=NEVER, by_position=True)
+    head = await log.head()
+    if position > head:
+        raise ValueError(f"the log ends at position {head}")
+    try:
+        [record] = await log.read_raw(after=Position(position - 1), until=position)
+    except UnknownEventError:
+        # Damaged, or of a newer es_power: its time is that of the record before it.
+        before = await moment_of(log, Position(position - 1))
+        return Moment(position=position, at=before.at, by_position=True)
+    return Moment(position=position, at=record[3], by_position=True)
+
+
+async def read_moment(log: SqlLog, text: str, *, now: Timestamp, zone: tzinfo | None) -> Moment:
+    """Read a position, or a time as journalctl takes it; ValueError says what is wrong with it."""
+    if text.isascii() and text.isdecimal():
+        # More digits than any position has are beyond every head, and Python would not even read thousands of them.
+        return await moment_of(log, Position(int(text[:20])))
+    return await moment_at(log, timewords.parse(text, now=now, zone=zone))
+
+
+async def bounds(log: SqlLog, *, as_of: Moment | None, known_at: Moment | None) -> Then:
+    """Say which facts count; without `known_at` all that is known now, or up to a position that `as_of` names.
+
+    Without `as_of` it is the moment of `known_at` itself.
+    """
+    asked = as_of or known_at
+    assert asked is not None
+    known_now = asked.position if asked.by_position else await log.head()
+    known = known_at.position if known_at is not None else known_now
+    return Then(at=asked.at, position=min(asked.position, known), known=known)
+
+
+def source_time(event: Event) -> Timestamp:
+    """Since when a fact is true at its source."""
+    return event.since if isinstance(event, GapOpened) else event.observed_at
+
+
+def _source_time(kind: str, raw: Raw) -> Timestamp:
+    at: Timestamp = raw[1] if kind == GapOpened.__name__ else raw[0]
+    return at
+
+
+def bears_on_states(stream: str, kind: str) -> bool:
+    """Whether a fact bears on what the fleet is: seen or said by us, and not read in another program's log."""
+    return kind not in _NO_BEARING and not is_told(stream)
+
+
+# ------------------------------------------------------------------------------------------------------ the fold
+
+
+async def fold_as_of(log: SqlLog, then: Then, *, progress: Callable[[Position], None] = lambda _: None) -> Fleet:
+    """Fold the facts that count into a fleet."""
+    fleet = await _fold(log, then.position, progress)
+    for recorded in await _late(log, then):
+        try:
+            fleet.apply(recorded)
+        except Exception as error:  # noqa: BLE001 (as in `ReadModels`: the others are folded)
+            fleet.set_aside(recorded.position, f"{type(error).__name__}: {error}")
+    return fleet
+
+
+async def _fold(log: SqlLog, until: Position, progress: Callable[[Position], None]) -> Fleet:
+    with suppress(SealBrokenError):
+        return await fold_fleet(log, until=until, chain=Chain(), progress=progress)
+    # The lean fold believes what it reads, so a log whose hashes are not right is not folded by it.
+    models = ReadModels()
+    async for batch in batches(log, models, until=until):
+        models.apply(batch)
+        progress(models.fleet.position)
+    return models.fleet
+
+
+async def _late(log: SqlLog, then: Then) -> Sequence[Recorded]:
+    """What was recorded later about the time that was asked for, in the order of the log."""
+    found: list[Position] = []
+
+    def visit(batch: Sequence[RawRecord]) -> None:
+        found.extend(
+            position
+            for position, stream, _, _, kind, raw in batch
+            if bears_on_states(stream, kind) and _source_time(kind, raw) <= then.at
+        )
+
+    await scan(log, visit, after=then.position, until=then.known)
+    facts = await log.read_at(found)
+    return [facts[position] for position in found if position in facts]
+
+
+async def scan(log: SqlLog, visit: Callable[[Sequence[RawRecord]], None], *, after: Position, until: Position) -> None:
+    """Have `visit` called with all bare records in between; what cannot be read is passed over."""
+    reached = after
+
+    def seen(batch: Sequence[RawRecord]) -> None:
+        nonlocal reached
+        if batch:
+            reached = batch[-1][0]
+            visit(batch)
+
+    while reached < until:
+        begin = reached
+        try:
+            await log.scan(seen, after=begin, until=until)
+        except UnknownEventError as error:
+            reached = Position(error.position or begin + 1)
+        if reached == begin:
+            return
+        await trio.lowlevel.checkpoint()
