@@ -13,7 +13,7 @@ from benchmarks.logs import hosts, lifecycle, write
 from es_power.domain.events import START, LifecycleEvent, Recorded
 from es_power.log import open_log
 from es_power.projections.lean import fold_fleet
-from es_power.projections.readmodels import ReadModels
+from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
 from es_power.replay import rebuild
 
@@ -78,14 +78,14 @@ async def _rebuild_power_state(path: Path) -> float:
     async with open_log(path, mode="write") as log:
         begin = perf_counter()
         models = ReadModels(await fold_fleet(log))
-        await trio.to_thread.run_sync(lambda: Store(log.database).rebuild(models, ()))
+        await trio.to_thread.run_sync(lambda: Store(log.database).rebuild(models, Step()))
         return perf_counter() - begin
 
 
 async def _save_each(path: Path, records: Sequence[Recorded]) -> float:
     async with open_log(path, mode="write") as log:
         store, models = Store(log.database), ReadModels()
-        store.rebuild(models, ())
+        store.rebuild(models, Step())
         begin = perf_counter()
         for recorded in records:
             since = models.fleet.position

@@ -15,7 +15,7 @@ from es_power.domain.time import Timestamp, moment
 from es_power.ingest.clock import now
 from es_power.log import SqlLog, open_log
 from es_power.output import Column, Format, Row, write
-from es_power.projections.as_of import Moment, read_moment
+from es_power.projections.as_of import Moment, moment_at, read_moment
 from es_power.projections.queries import View, look
 from es_power.settings import load
 
@@ -165,7 +165,7 @@ async def find_before(log: SqlLog, text: str, flag: str, *, zone: tzinfo | None)
     then = await find_moment(log, text, flag, zone=zone)
     if then.by_position:
         return Position(max(then.position - 1, START))
-    return await log.position_at(Timestamp(then.at - 1))
+    return (await moment_at(log, Timestamp(then.at - 1))).position
 
 
 async def find_moment(log: SqlLog, text: str, flag: str, *, zone: tzinfo | None) -> Moment:

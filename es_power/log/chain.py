@@ -53,12 +53,13 @@ def link(  # noqa: PLR0917 - the columns of a record, in their order
 class Chain:
     """Checks records one after the other, from the first of the log on.
 
-    It remembers one hash per stream and the last position; what it has passed is what was written.
+    It remembers one hash per stream and the last position; what it has passed is what was written. It may begin in the
+    middle, with the hash of each stream there, by the stream's id: then what stands before is believed.
     """
 
-    def __init__(self) -> None:
-        self.position = START
-        self._hashes: dict[bytes, bytes] = {}
+    def __init__(self, position: Position = START, hashes: Mapping[bytes, bytes] | None = None) -> None:
+        self.position = position
+        self._hashes = dict(hashes or {})
 
     def check(self, row: Row, stream: bytes) -> None:
         """Raise SealBrokenError where the next record is missing, or is not as it was written."""

@@ -69,12 +69,14 @@ class Queries:
         with self._database.read() as connection:
             return self._head(connection)
 
-    def position_at(self, at: Timestamp) -> Position:
-        """The last position recorded not after a time; 0 where all are later.
+    def position_at(self, at: Timestamp, after: Position = START, until: Position | None = None) -> Position:
+        """The last position recorded not after a time, with after < position <= until; 0 where all are later.
 
         The clock may have been set back in between, so times do not rise with positions, and none is indexed.
         """
-        query = sa.select(RECORDS.c.position).where(RECORDS.c.recorded_at <= at)
+        query = sa.select(RECORDS.c.position).where(RECORDS.c.recorded_at <= at, RECORDS.c.position > after)
+        if until is not None:
+            query = query.where(RECORDS.c.position <= until)
         with self._database.read() as connection:
             found = connection.scalar(query.order_by(RECORDS.c.position.desc()).limit(1))
             return START if found is None else Position(found)
@@ -164,6 +166,25 @@ class Queries:
         """The hash of each stream's last record, by the stream's id: what `Chain.close` compares."""
         with self._database.read() as connection:
             return {row.id: row.hash for row in connection.execute(sa.select(STREAMS.c.id, STREAMS.c.hash))}
+
+    def hashes(self, after: Position, until: Position) -> dict[bytes, bytes]:
+        """The hash that each stream had at `after`, of those that go on up to `until`: what a `Chain` begins with."""
+        records = RECORDS.c
+        ahead = (
+            sa.select(records.stream, sa.func.min(records.version).label("version"))
+            .where(records.position > after, records.position <= until)
+            .group_by(records.stream)
+            .subquery()
+        )
+        before = sa.and_(records.stream == ahead.c.stream, records.version == ahead.c.version - 1)
+        query = (
+            sa.select(STREAMS.c.id, records.hash)
+            .select_from(ahead)
+            .join(RECORDS, before)
+            .join(STREAMS, STREAMS.c.no == records.stream)
+        )
+        with self._database.read() as connection:
+            return {row.id: row.hash for row in connection.execute(query)}
 
     # ------------------------------------------------------------------------------------------ inside a transaction
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import trio
 
-from es_power.domain.events import Position, Recorded
+from es_power.domain.events import START, Position, Recorded
 from es_power.domain.ports import Append, Clock
 from es_power.domain.time import Timestamp
 from es_power.log.append import Appender, Outcome, Prepared, prepare
@@ -144,9 +144,13 @@ class SqlLog:
         """The records at these positions; one that cannot be decoded, or is not there, is left out."""
         return await self._ask(lambda: self._queries.read_at(positions))
 
-    async def position_at(self, at: Timestamp) -> Position:
-        """The last position recorded not after a time; 0 where all are later."""
-        return await self._ask(lambda: self._queries.position_at(at))
+    async def position_at(self, at: Timestamp, *, after: Position = START, until: Position | None = None) -> Position:
+        """The last position recorded not after a time, with after < position <= until; 0 where all are later."""
+        return await self._ask(lambda: self._queries.position_at(at, after, until))
+
+    async def hashes(self, *, after: Position, until: Position) -> dict[bytes, bytes]:
+        """The hash that each stream had at `after`, of those that go on up to `until`: what a `Chain` begins with."""
+        return await self._ask(lambda: self._queries.hashes(after, until))
 
     async def read_raw(
         self, *, after: Position, until: Position | None = None, limit: int = 10_000, chain: Chain | None = None

@@ -12,28 +12,24 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Final
 
 import trio
 
 from es_power import timewords
-from es_power.domain.events import START, Event, GapOpened, NovaStopObserved, Position, Recorded
-from es_power.domain.streams import is_told
+from es_power.domain.events import START, Position, Recorded
 from es_power.domain.time import NEVER, Timestamp
 from es_power.errors import SealBrokenError, UnknownEventError
 from es_power.log import SqlLog
 from es_power.log.chain import Chain
-from es_power.log.codec import Raw
 from es_power.log.queries import RawRecord
+from es_power.projections import past
 from es_power.projections.fleet import Fleet
 from es_power.projections.lean import fold_fleet
-from es_power.projections.reader import batches
-from es_power.projections.readmodels import ReadModels
+from es_power.projections.reader import read_models
+from es_power.projections.store import Store
+from es_power.projections.times import bears, raw_source_time
 
-__all__ = ["Moment", "Then", "fold_as_of", "moment_at", "moment_of", "read_moment", "source_time"]
-
-_NO_BEARING: Final = frozenset({NovaStopObserved.__name__})
-"""Kinds that no state follows from, and that come in long after their time."""
+__all__ = ["Moment", "Then", "bounds", "fold_as_of", "moment_at", "moment_of", "read_moment", "scan"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +60,7 @@ class Then:
 
 async def moment_at(log: SqlLog, at: Timestamp) -> Moment:
     """A time, and the last position recorded not after it."""
-    return Moment(position=await log.position_at(at), at=at)
+    return Moment(position=await past.position_at(log, Store(log.database), at), at=at)
 
 
 async def moment_of(log: SqlLog, position: Position) -> Moment:
@@ -103,21 +99,6 @@ async def bounds(log: SqlLog, *, as_of: Moment | None, known_at: Moment | None) 
     return Then(at=asked.at, position=min(asked.position, known), known=known)
 
 
-def source_time(event: Event) -> Timestamp:
-    """Since when a fact is true at its source."""
-    return event.since if isinstance(event, GapOpened) else event.observed_at
-
-
-def _source_time(kind: str, raw: Raw) -> Timestamp:
-    at: Timestamp = raw[1] if kind == GapOpened.__name__ else raw[0]
-    return at
-
-
-def bears_on_states(stream: str, kind: str) -> bool:
-    """Whether a fact bears on what the fleet is: seen or said by us, and not read in another program's log."""
-    return kind not in _NO_BEARING and not is_told(stream)
-
-
 # ------------------------------------------------------------------------------------------------------ the fold
 
 
@@ -133,13 +114,14 @@ async def fold_as_of(log: SqlLog, then: Then, *, progress: Callable[[Position], 
 
 
 async def _fold(log: SqlLog, until: Position, progress: Callable[[Position], None]) -> Fleet:
+    """Fold all up to a position, from the newest snapshot before it."""
+    store = Store(log.database)
+    start = await trio.to_thread.run_sync(past.snapshot, store, until)
     with suppress(SealBrokenError):
-        return await fold_fleet(log, until=until, chain=Chain(), progress=progress)
+        hashes = await log.hashes(after=start.position, until=until) if start.position else {}
+        return await fold_fleet(log, start=start, until=until, chain=Chain(start.position, hashes), progress=progress)
     # The lean fold believes what it reads, so a log whose hashes are not right is not folded by it.
-    models = ReadModels()
-    async for batch in batches(log, models, until=until):
-        models.apply(batch)
-        progress(models.fleet.position)
+    models, _ = await read_models(log, store, until=until, progress=progress)
     return models.fleet
 
 
@@ -151,10 +133,15 @@ async def _late(log: SqlLog, then: Then) -> Sequence[Recorded]:
         found.extend(
             position
             for position, stream, _, _, kind, raw in batch
-            if bears_on_states(stream, kind) and _source_time(kind, raw) <= then.at
+            if bears(stream, kind) and raw_source_time(kind, raw) <= then.at
         )
 
-    await scan(log, visit, after=then.position, until=then.known)
+    store = Store(log.database)
+    spans = await trio.to_thread.run_sync(
+        lambda: past.spans_about(store, then.at, after=then.position, until=then.known)
+    )
+    for span in spans:
+        await scan(log, visit, after=span.after, until=span.until)
     facts = await log.read_at(found)
     return [facts[position] for position in found if position in facts]
 
@@ -177,4 +164,3 @@ async def scan(log: SqlLog, visit: Callable[[Sequence[RawRecord]], None], *, aft
             reached = Position(error.position or begin + 1)
         if reached == begin:
             return
-        await trio.lowlevel.checkpoint()

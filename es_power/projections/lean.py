@@ -43,15 +43,17 @@ _FIELDS: Final = tuple(field.name for field in fields(Instance))
 async def fold_fleet(
     log: SqlLog,
     *,
+    start: Fleet | None = None,
     until: Position | None = None,
     chain: Chain | None = None,
     progress: Callable[[Position], None] = lambda _: None,
 ) -> Fleet:
-    """Fold the log from its first record up to `until`, or its head.
+    """Fold the log from its first record up to `until`, or its head; a fleet to `start` with is taken on from there.
 
-    A new `chain` checks every hash on the way, with SealBrokenError. What cannot be read is set aside.
+    A new `chain`, or one that begins where the fleet is, checks every hash on the way, with SealBrokenError. What
+    cannot be read is set aside.
     """
-    fold = LeanFold(log.codec)
+    fold = LeanFold(log.codec, start)
     fleet = fold.fleet
     while True:
         begin = fleet.position
@@ -68,8 +70,8 @@ async def fold_fleet(
 class LeanFold:
     """Folds bare records into a fleet, which is complete after `settle`."""
 
-    def __init__(self, codec: Codec) -> None:
-        self.fleet = Fleet()
+    def __init__(self, codec: Codec, start: Fleet | None = None) -> None:
+        self.fleet = start or Fleet()
         self._codec = codec
         self._hosts: dict[str, _Host] = {}
         #: Those that have something ahead of the fleet.

@@ -6,7 +6,7 @@ Rules of this file:
 3. A VM's name is its owner's choice, so a message shows it as Python would, with nothing in it that a terminal obeys.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -39,6 +39,7 @@ from es_power.projections.power_state import PowerRow, power_rows, rows_of
 from es_power.projections.reader import read_models
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
+from es_power.projections.told import Told, retold, told_states
 
 __all__ = [
     "FORGOTTEN",
@@ -135,14 +136,24 @@ async def find(view: View, text: str) -> InstanceId:
     A VM that is gone does not have its name any more, but where no other has it, it is meant. Raises
     InstanceNotFoundError, and AmbiguousNameError where several fit.
     """
+    try:
+        return await _find(view, view.fleet, text)
+    except InstanceNotFoundError:
+        if view.then is None or view.then.position == view.then.known:
+            raise
+        # A VM may be asked for by what it is known as, of a time before it was.
+        return await _find(view, await _known_fleet(view, view.then), text)
+
+
+async def _find(view: View, fleet: Fleet, text: str) -> InstanceId:
     instance = _as_uuid(text)
-    if instance in view.fleet.seen_on:
+    if instance in fleet.seen_on:
         return instance
     kept = shown(text)  # of a very long name the log keeps no more
-    name_of = await texts(view.log, (known.name for _, _, known in view.fleet))
+    name_of = await texts(view.log, (known.name for _, _, known in fleet))
     bearers = [
         _Bearer(instance, observed_host(stream) or stream, name_of(known.name) or "", present=not known.gone)
-        for instance, stream, known in view.fleet
+        for instance, stream, known in fleet
     ]
     fits: Sequence[Callable[[_Bearer], bool]] = (
         lambda bearer: bearer.name in {text, kept},
@@ -200,14 +211,74 @@ async def status(view: View, vm: str | None = None, *, now: Timestamp, everythin
 
     With `everything`, of each on each host that ever showed it, gone ones included. Raises as `find` does.
     """
-    now = view.at(now)
+    if view.then is not None:
+        return await _status_then(view, view.then, vm, everything=everything)
     if vm is None:
         rows = list(power_rows(view.fleet, now=now, everything=everything))
     else:
         rows = list(rows_of(view.fleet, await find(view, vm), now=now, everything=everything))
     name_of = await texts(view.log, (row.name for row in rows))
-    named = [Status(name=name_of(row.name), row=row) for row in rows]
-    return sorted(named, key=lambda each: (each.name or "", each.row.instance, each.row.host))
+    return _sorted([Status(name=name_of(row.name), row=row) for row in rows])
+
+
+async def _status_then(view: View, then: Then, vm: str | None, *, everything: bool) -> list[Status]:
+    """The same of another time: what nobody of ours can say, other programs' logs may tell."""
+    told = await told_states(view.log, then)
+    if vm is None:
+        rows = list(power_rows(view.fleet, now=then.at, everything=everything))
+    else:
+        instance = await _find_told(view, vm, told)
+        told = {instance: told[instance]} if instance in told else {}
+        seen = instance in view.fleet.seen_on
+        rows = list(rows_of(view.fleet, instance, now=then.at, everything=everything)) if seen else []
+        if not rows and not told:
+            raise InstanceNotFoundError(
+                f"nothing is known of {shown(vm)!r} as of then: the log begins to tell of it later"
+            )
+    rows = list(retold(rows, view.fleet, told))
+    names = {row.instance: row.name for row in rows}
+    if None in names.values():
+        # Who bears no name yet bears the one that it had later, or that of the file that tells of it.
+        later = await _known_fleet(view, then)
+        names = {instance: name or label_of(later, instance) for instance, name in names.items()}
+    files = {instance: told[instance].file for instance, name in names.items() if name is None and instance in told}
+    text_of = await texts(view.log, [*names.values(), *files.values()])
+    return _sorted(
+        [
+            Status(
+                name=_vm_of(text_of(files[row.instance])) if row.instance in files else text_of(names[row.instance]),
+                row=replace(row, name=names[row.instance]),
+            )
+            for row in rows
+        ]
+    )
+
+
+def _sorted(rows: Iterable[Status]) -> list[Status]:
+    return sorted(rows, key=lambda each: (each.name or "", each.row.instance, each.row.host))
+
+
+async def _find_told(view: View, vm: str, told: Mapping[InstanceId, Told]) -> InstanceId:
+    """As `find`; also a VM that only other programs' logs tell of, by UUID or as its file is called."""
+    try:
+        return await find(view, vm)
+    except InstanceNotFoundError:
+        file_of = await texts(view.log, [each.file for each in told.values()])
+        called = [instance for instance in told if instance == _as_uuid(vm)]
+        called += [instance for instance, each in told.items() if _vm_of(file_of(each.file)) == shown(vm)]
+        if not called:
+            raise
+        return called[0]
+
+
+def _vm_of(file: str | None) -> str | None:
+    """The VM that libvirt names a log after."""
+    return file and file.partition(".log")[0]
+
+
+async def _known_fleet(view: View, then: Then) -> Fleet:
+    """All that was known, of any time."""
+    return await fold_as_of(view.log, replace(then, position=then.known))
 
 
 # ---------------------------------------------------------------------------------------------------- gaps

@@ -23,6 +23,7 @@ from es_power.projections.fleet import Fleet
 from es_power.projections.history import Entry, History
 from es_power.projections.keeping import Keeping
 from es_power.projections.stop_commands import Derived, StopCommands
+from es_power.projections.times import Block, Times
 
 _NO_HOST = Host()
 
@@ -39,6 +40,10 @@ class Step:
     #: What keeps commands back, by where it began: the record, and whether it stands.
     keeping: dict[int, tuple[Recorded, bool]] = field(default_factory=dict)
     vouched: set[InstanceId] = field(default_factory=set)
+    #: The times of blocks of positions, by their numbers.
+    times: dict[int, Block] = field(default_factory=dict)
+    #: The fleet as it was, by position.
+    snapshots: dict[Position, bytes] = field(default_factory=dict)
     #: Instances that have to be looked at: their record says something else now, or a command is out of the way.
     look_at: set[InstanceId] = field(default_factory=set)
     #: The commands that the facts call for, in the order of the facts.
@@ -50,6 +55,8 @@ class Step:
         self.commands.update(later.commands)
         self.keeping.update(later.keeping)
         self.vouched |= later.vouched
+        self.times.update(later.times)
+        self.snapshots.update(later.snapshots)
         self.derived += later.derived
 
 
@@ -62,12 +69,15 @@ class ReadModels:
         self.history = History(self.fleet)
         self.commands = CommandTable()
         self.keeping = Keeping()
+        self.times = Times(self.fleet.position)
         self.derivation = StopCommands(self.fleet, whatif=whatif, resume=resume)
 
     def apply(self, batch: Iterable[Recorded]) -> Step:
         """Fold records in the order of their positions; what cannot be folded is set aside (`Fleet.quarantined`)."""
         step = Step(since=self.fleet.position)
         for recorded in batch:
+            for block in self.times.apply(recorded):
+                step.times[block.number] = block
             try:
                 self._apply(recorded, step)
             except Exception as error:  # noqa: BLE001 (whatever is wrong with one fact, the others are folded)

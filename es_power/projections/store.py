@@ -4,6 +4,7 @@ What these tables say is true at their checkpoint, which is written in the same 
 the rest of the log on top (`reader`). They can be dropped at any time and rebuilt from the log.
 """
 
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -21,6 +22,7 @@ from es_power.errors import TablesDamagedError, UnknownEventError
 from es_power.log.database import Database
 from es_power.projections.history import Entry
 from es_power.projections.readmodels import ReadModels, Step
+from es_power.projections.snapshots import EVERY, pack
 from es_power.projections.tables import (
     CHECKPOINT,
     HISTORY,
@@ -29,7 +31,9 @@ from es_power.projections.tables import (
     METADATA,
     MODELS,
     POWER_STATE,
+    SNAPSHOTS,
     STOP_COMMANDS,
+    TIMES,
     VOUCHED,
     Row,
     command_of,
@@ -42,11 +46,13 @@ from es_power.projections.tables import (
     keeping_of,
     keeping_row,
     place_of,
+    times_row,
     vouched_of,
     vouched_row,
 )
+from es_power.projections.times import BLOCK, Block, Times
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the tables' meaning; tables of another version are not read, but rebuilt."""
 
 _NAME: Final = "read models"
@@ -61,6 +67,7 @@ _UNREADABLE: Final = (
     msgspec.MsgspecError,
     UnknownEventError,
     sa.exc.NoSuchTableError,
+    zlib.error,
 )
 
 
@@ -89,6 +96,12 @@ class Store:
         with self._database.read() as connection:
             return _checkpoint(connection)
 
+    @contextmanager
+    def reading(self) -> Iterator[tuple[sa.Connection, Position]]:
+        """A transaction over the tables, and the position that they are true at; TablesDamagedError as in `load`."""
+        with _damage(), self._database.read() as connection:
+            yield connection, _checkpoint(connection)
+
     def load(self, *, resume: bool = False) -> ReadModels:
         """Read all models as of the checkpoint; empty ones at position 0 where there are no tables to read.
 
@@ -116,14 +129,16 @@ class Store:
                 return False
             if checkpoint < models.fleet.position:
                 # Rows say what is true now, so those that are there already are written again as they should be.
-                self._write(connection, models, step)
+                self._write(connection, models, step, snapshots=_snapshots(models, step, checkpoint))
                 self._move(connection, models.fleet.position)
         for place in models.fleet.places.values():
             place.dirty.clear()
         return True
 
-    def rebuild(self, models: ReadModels, entries: Iterable[Entry]) -> None:
+    def rebuild(self, models: ReadModels, past: Step) -> None:
         """Put models that were replayed from the start in the place of the tables, in one transaction.
+
+        `past` is what they led to on the way.
 
         The new tables are filled beside the old ones and then take their names, so nobody ever reads a half of one.
         """
@@ -139,12 +154,13 @@ class Store:
             for place in models.fleet.places.values():
                 place.dirty.update(place.instances)
             step = Step(
-                entries={(entry.position, entry.index): entry for entry in entries},
+                entries={(entry.position, entry.index): entry for entry in past.entries.values()},
                 commands={row.position: row for row in models.commands.rows.values()},
                 keeping={each.position: (each, True) for each in models.keeping},
                 vouched=set(models.fleet.vouched),
+                times=past.times,
             )
-            self._write(connection, models, step, into=new)
+            self._write(connection, models, step, into=new, snapshots=past.snapshots)
             for table, filled in new.items():
                 table.drop(connection)
                 connection.exec_driver_sql(f"ALTER TABLE {filled.name} RENAME TO {table.name}")
@@ -186,6 +202,7 @@ class Store:
         models: ReadModels,
         step: Step,
         *,
+        snapshots: Mapping[Position, bytes],
         into: Mapping[sa.Table, sa.Table] | None = None,
     ) -> None:
         where = into or {table: table for table in MODELS}
@@ -206,6 +223,12 @@ class Store:
             connection,
             where[KEEPING],
             (keeping_row(recorded, stands=stands) for recorded, stands in step.keeping.values()),
+        )
+        self._put(connection, where[TIMES], map(times_row, step.times.values()))
+        self._put(
+            connection,
+            where[SNAPSHOTS],
+            ({"position": position, "fleet": packed} for position, packed in snapshots.items()),
         )
         said = {instance: fleet.vouched[instance] for instance in step.vouched if instance in fleet.vouched}
         self._put(connection, where[VOUCHED], (vouched_row(instance, vouched) for instance, vouched in said.items()))
@@ -238,6 +261,14 @@ class Store:
         self._put(connection, CHECKPOINT, [{"name": _NAME, "version": VERSION, "position": position}])
 
 
+def _snapshots(models: ReadModels, step: Step, checkpoint: Position) -> Mapping[Position, bytes]:
+    """The snapshots to be written; one more of now, where it is time for one."""
+    position = models.fleet.position
+    if checkpoint // EVERY == position // EVERY:
+        return step.snapshots
+    return {**step.snapshots, position: pack(models.fleet)}
+
+
 @contextmanager
 def _damage() -> Iterator[None]:
     try:
@@ -266,6 +297,9 @@ def _load(connection: sa.Connection, *, resume: bool) -> ReadModels:
     models.fleet.position = _checkpoint(connection)
     if models.fleet.position == START:
         return models
+    position = models.fleet.position
+    times = connection.execute(sa.select(TIMES).where(TIMES.c.block == position // BLOCK)).one_or_none()
+    models.times = Times(position, Block(*times) if times else None)
     for row in connection.execute(sa.select(HOSTS)).mappings():
         models.fleet.places[row["stream"]] = place_of(row)
         if row["planned"]:

@@ -22,6 +22,7 @@ from es_power.domain.streams import observed_host
 from es_power.log.codec import Codec
 from es_power.projections.fleet import Place
 from es_power.projections.history import Entry
+from es_power.projections.times import Block
 
 METADATA: Final = sa.MetaData()
 
@@ -76,6 +77,9 @@ VOUCHED: Final = sa.Table(
     sa.Column("record", sa.LargeBinary, nullable=False),
 )
 
+LOGGED: Final = sa.text("kind IN ('QemuStarted', 'QemuEnded', 'NovaTransitionLogged')")
+"""Lines of other programs' logs that tell a state; as a text, since an index of some rows is only used by its own."""
+
 HISTORY: Final = sa.Table(
     "history",
     METADATA,
@@ -98,6 +102,7 @@ HISTORY: Final = sa.Table(
     sa.Column("open", sa.Boolean, nullable=False),
     sa.Column("sweeps", sa.BigInteger),
     sa.Index("history_instance", "instance", "position"),
+    sa.Index("history_logged", "instance", "observed_at", sqlite_where=LOGGED, postgresql_where=LOGGED),
     sa.Index("history_open", "open", sqlite_where=sa.text("open"), postgresql_where=sa.text("open")),
 )
 
@@ -130,7 +135,24 @@ KEEPING: Final = sa.Table(
     sa.Column("event", sa.LargeBinary, nullable=False),
 )
 
-MODELS: Final = (POWER_STATE, HOSTS, VOUCHED, HISTORY, STOP_COMMANDS, KEEPING)
+#: The earliest times of each block of positions (`times`).
+TIMES: Final = sa.Table(
+    "times",
+    METADATA,
+    sa.Column("block", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("recorded", sa.BigInteger, nullable=False),
+    sa.Column("source", sa.BigInteger, nullable=False),
+)
+
+#: The fleet as it was at a position, every so often (`snapshots`).
+SNAPSHOTS: Final = sa.Table(
+    "snapshots",
+    METADATA,
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("fleet", sa.LargeBinary, nullable=False),
+)
+
+MODELS: Final = (POWER_STATE, HOSTS, VOUCHED, HISTORY, STOP_COMMANDS, KEEPING, TIMES, SNAPSHOTS)
 """The tables that a rebuild replaces."""
 
 Row = Mapping[Any, Any]
@@ -255,6 +277,11 @@ def keeping_of(row: Row) -> Recorded:
         recorded_at=row["recorded_at"],
         event=_CODEC.decode(row["topic"], row["event"], position=row["position"]),
     )
+
+
+def times_row(block: Block) -> Row:
+    """Write the times of a block."""
+    return {"block": block.number, "recorded": block.recorded, "source": block.source}
 
 
 def place_of(row: Row) -> Place:

@@ -30,6 +30,7 @@ from es_power.projections.command_table import CommandTable
 from es_power.projections.history import Entry
 from es_power.projections.reader import BATCH, batches, load_all
 from es_power.projections.readmodels import ReadModels, Step
+from es_power.projections.snapshots import EVERY, pack
 from es_power.projections.stop_commands import Derived, is_derived
 from es_power.projections.store import Store
 
@@ -127,11 +128,17 @@ def lives(derived: Iterable[Derived]) -> list[Command]:
 
 
 async def replay(
-    log: SqlLog, *, until: Position | None = None, policy: Policy | None = None, progress: Progress = lambda _: None
+    log: SqlLog,
+    *,
+    until: Position | None = None,
+    policy: Policy | None = None,
+    snapshots: bool = False,
+    progress: Progress = lambda _: None,
 ) -> Replay:
     """Fold the log from its first record up to `until`, or to its end.
 
     With a `policy`, that one decides from the first fact on, for all who are vouched for: what it would have asked for.
+    With `snapshots`, the fleet is kept as it was every so often, as tables have it.
     SealBrokenError where a record is not as it was written, or is missing; LogRewoundError where `until` lies beyond
     the end. A record that this version cannot read is set aside and counted.
     """
@@ -147,7 +154,10 @@ async def replay(
             continue
         if not batch and (until is not None or await _ends(log, chain)):
             return replayed
+        begin = replayed.position
         replayed.take(batch)
+        if snapshots and begin // EVERY != replayed.position // EVERY:
+            replayed.step.snapshots[replayed.position] = pack(replayed.models.fleet)
         progress(replayed.position)
 
 
@@ -169,11 +179,11 @@ async def rebuild(log: SqlLog, *, progress: Progress = lambda _: None) -> Replay
     A service that runs meanwhile finds tables older than its own last word, and adds what is missing. Tables never go
     beyond a fact whose command is not in the log yet: the next service would take that command for recorded.
     """
-    replayed = await replay(log, progress=progress)
+    replayed = await replay(log, snapshots=True, progress=progress)
     owed = await _owed(log, replayed)
     if owed:
-        replayed = await replay(log, until=Position(min(each.because for each in owed) - 1))
-    await trio.to_thread.run_sync(lambda: Store(log.database).rebuild(replayed.models, replayed.step.entries.values()))
+        replayed = await replay(log, until=Position(min(each.because for each in owed) - 1), snapshots=True)
+    await trio.to_thread.run_sync(lambda: Store(log.database).rebuild(replayed.models, replayed.step))
     return replayed
 
 

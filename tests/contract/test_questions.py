@@ -7,11 +7,14 @@ import sqlalchemy as sa
 
 from es_power.log import open_log
 from es_power.log.schema import HEAD
+from es_power.projections import store
+from es_power.projections.as_of import moment_at
 from es_power.projections.explain import commands
 from es_power.projections.narrative import history
 from es_power.projections.queries import gaps, look, status
 from es_power.projections.store import Store
 from es_power.replay import rebuild, verify
+from tests.unit.night import at, imported_night
 from tests.unit.story import one_host
 
 
@@ -31,6 +34,19 @@ async def test_questions_are_answered_alike(place: str) -> None:
         assert [each.row.state for each in await commands(view)] == ["Withdrawn"]
         assert [gap.until for gap in await gaps(view)] == [None]
         assert await log.position_at(story.records[8].recorded_at) == 9
+
+
+@pytest.mark.parametrize("tables", [0, 8, None])
+async def test_two_times_are_answered_alike(place: str, tables: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "EVERY", 5)
+    await imported_night().write(place, tables=tables)
+    async with open_log(place) as log:
+        then, later = await moment_at(log, at("03:13")), await moment_at(log, at("03:30"))
+        now, known = await look(log, as_of=then), await look(log, as_of=then, known_at=later)
+
+        assert [each.row.power_state for each in await status(now, now=later.at)] == ["SHUTDOWN"]
+        assert [each.row.power_state for each in await status(known, now=later.at)] == ["UNKNOWN"]
+        assert [each.row.note for each in await status(known, "web-1", now=later.at)] == ["blind: connection lost"]
 
 
 async def test_a_rebuild_swaps_the_tables_and_a_replay_agrees(place: str) -> None:

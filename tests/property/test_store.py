@@ -34,7 +34,7 @@ def load(store: Store, records: list[Recorded]) -> ReadModels:
 def test_tables_kept_batch_by_batch_load_as_the_fold(database: Database, acts: list[Act], sizes: list[int]) -> None:
     records = write(acts).records
     store = Store(database)
-    store.rebuild(ReadModels(), [])  # empty tables, as at a first start
+    store.rebuild(ReadModels(), Step())  # empty tables, as at a first start
     live, rest, since = ReadModels(), list(records), 0
     for size in sizes:
         batch, rest = rest[:size], rest[size:]
@@ -64,7 +64,7 @@ def test_rebuilt_tables_load_as_the_fold(database: Database, acts: list[Act]) ->
     step: Step = replayed.apply(records)
     store = Store(database)
 
-    store.rebuild(replayed, step.entries.values())
+    store.rebuild(replayed, step)
     loaded = load(store, records)
 
     assert digest(replayed.fleet) == digest(loaded.fleet)
@@ -74,7 +74,7 @@ def test_rebuilt_tables_load_as_the_fold(database: Database, acts: list[Act]) ->
 def test_tables_that_somebody_else_moved_are_left_alone(database: Database) -> None:
     records = write([]).records
     store = Store(database)
-    store.rebuild(ReadModels(), [])
+    store.rebuild(ReadModels(), Step())
     live = ReadModels()
     step = live.apply(records)
 

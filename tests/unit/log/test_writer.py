@@ -371,3 +371,22 @@ async def test_a_time_means_the_last_position_recorded_not_after_it(tmp_path):
             await log.append(append_of("a", version, lifecycle(1)))
 
         assert [await log.position_at(at) for at in (9, 10, 14, 15, 20)] == [0, 1, 1, 3, 3]
+        assert [await log.position_at(20, after=after) for after in (2, 3)] == [3, 0]
+        assert [await log.position_at(20, until=until) for until in (2, 1)] == [2, 1]
+
+
+async def test_a_chain_that_begins_in_the_middle_checks_what_follows(log, tmp_path):
+    for version in range(3):
+        await log.append(append_of("a", version, lifecycle(1)))
+        await log.append(append_of(f"b{version}", 0, lifecycle(1)))
+    hashes = await log.hashes(after=2, until=5)
+    assert len(hashes) == 1
+
+    chain = Chain(2, hashes)
+    assert len(await log.read(after=2, until=5, chain=chain)) == 3
+    assert chain.position == 5
+
+    damage(tmp_path / "log.db", "UPDATE records SET recorded_at = recorded_at + 1 WHERE position = 3")
+    with pytest.raises(SealBrokenError) as caught:
+        await log.read(after=2, until=5, chain=Chain(2, await log.hashes(after=2, until=5)))
+    assert caught.value.position == 3

@@ -57,7 +57,7 @@ async def test_tables_that_were_rebuilt_behind_a_service_are_brought_up_to_date_
         await kept(log, len(story.records))
         # Rebuilt from a replay that ended earlier: what the service wrote since is gone.
         earlier = await replay(log, until=Position(5))
-        Store(log.database).rebuild(earlier.models, earlier.step.entries.values())
+        Store(log.database).rebuild(earlier.models, earlier.step)
         assert Store(log.database).checkpoint() == 5
         await add(log, story)
         await kept(log, len(story.records))

@@ -29,7 +29,7 @@ async def log(tmp_path: Path) -> AsyncIterator[SqlLog]:
         store = Store(log.database)
         store.create()
         models, step = await read_models(log)
-        store.rebuild(models, step.entries.values())
+        store.rebuild(models, step)
         yield log
 
 

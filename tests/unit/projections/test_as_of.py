@@ -1,0 +1,229 @@
+"""What was true at one moment, by what was known at another."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from es_power.domain.events import Position
+from es_power.domain.states import VmState
+from es_power.errors import InstanceNotFoundError
+from es_power.log import SqlLog, open_log
+from es_power.log.schema import RECORDS
+from es_power.projections import store
+from es_power.projections.as_of import Moment, moment_at, moment_of, read_moment
+from es_power.projections.queries import Status, look, status
+from tests.unit.night import Night, at, blind_night, ended, imported_night, started
+from tests.unit.story import DB, RUNNING, WEB, Story, one_host
+
+NOW = at("05:00")
+
+
+async def asked(
+    log: SqlLog, as_of: str | None = None, known_at: str | None = None, vm: str | None = "web-1"
+) -> list[Status]:
+    view = await look(
+        log,
+        as_of=await moment_at(log, at(as_of)) if as_of else None,
+        known_at=await moment_at(log, at(known_at)) if known_at else None,
+    )
+    return await status(view, vm, now=NOW)
+
+
+async def said(story: Story, path: Path, as_of: str | None = None, known_at: str | None = None) -> tuple[str, str]:
+    await story.write(path / "log.db")
+    async with open_log(path / "log.db") as log:
+        [web] = await asked(log, as_of, known_at)
+    return web.row.power_state, web.row.note
+
+
+# ------------------------------------------------------------------------------------------------- two times
+
+
+@pytest.mark.parametrize(
+    ("story", "as_of", "known_at", "expected"),
+    [
+        (blind_night(), "03:13", "03:13", ("UNKNOWN", "blind: connection lost")),
+        (blind_night(), "03:13", None, ("UNKNOWN", "blind: connection lost")),
+        (imported_night(), "03:13", None, ("SHUTDOWN", "told by the imported qemu-log; blind: connection lost")),
+        (imported_night(), "03:13", "03:13", ("UNKNOWN", "blind: connection lost")),
+        (imported_night(), "03:13", "03:30", ("UNKNOWN", "blind: connection lost")),
+        (imported_night(), "03:12", None, ("UNKNOWN", "blind: connection lost")),
+        (imported_night(), "03:06", None, ("RUNNING", "")),
+        (imported_night(), "03:21", None, ("SHUTDOWN", "")),
+        (imported_night(), "02:00", None, ("RUNNING", "told by the imported qemu-log; not observed then")),
+    ],
+)
+async def test_a_stop_that_nobody_saw_is_known_once_its_log_is_imported(
+    tmp_path: Path, story: Night, as_of: str, known_at: str | None, expected: tuple[str, str]
+) -> None:
+    assert expected == await said(story, tmp_path, as_of, known_at)
+
+
+@pytest.mark.parametrize(
+    ("known_at", "expected"),
+    [
+        ("03:13", ("RUNNING", "")),
+        ("03:20", ("UNKNOWN", "blind: crash")),
+        (None, ("SHUTDOWN", "told by the imported qemu-log; blind: crash")),
+    ],
+)
+async def test_that_nobody_looked_is_known_only_after_the_crash(
+    tmp_path: Path, known_at: str | None, expected: tuple[str, str]
+) -> None:
+    assert expected == await said(imported_night(crash=True), tmp_path, "03:13", known_at)
+
+
+@pytest.mark.parametrize(
+    ("as_of", "known_at", "expected"),
+    [
+        ("03:12:07.405", None, "SHUTDOWN"),
+        ("03:12:07.405", "03:12:07.405", "RUNNING"),
+        ("03:12:07.401", None, "RUNNING"),
+        ("03:12:07.410", "03:12:07.410", "SHUTDOWN"),
+    ],
+)
+async def test_an_event_that_was_recorded_a_little_late_was_true_when_it_came(
+    tmp_path: Path, as_of: str, known_at: str | None, expected: str
+) -> None:
+    night = Night()
+    night.start()
+    night.name(WEB, "web-1")
+    night.sweep({WEB: RUNNING})
+    night.clock = at("03:12:07.410")
+    night.late(night.announce(WEB, 5, 0), at("03:12:07.402"))
+
+    assert (await said(night, tmp_path, as_of, known_at))[0] == expected
+
+
+async def test_what_was_known_at_a_time_is_aged_to_the_time_that_is_asked_for(tmp_path: Path) -> None:
+    night = blind_night()
+    await night.write(tmp_path / "log.db")
+    async with open_log(tmp_path / "log.db") as log:
+        [soon] = await asked(log, "03:09", "03:06")
+        [late] = await asked(log, "03:26", "03:06")
+
+    assert (soon.row.power_state, late.row.power_state, late.row.note) == (
+        "RUNNING",
+        "UNKNOWN",
+        "not seen for two spacings",
+    )
+
+
+async def test_what_was_known_at_a_time_is_of_that_time_unless_told_otherwise(tmp_path: Path) -> None:
+    assert await said(imported_night(), tmp_path, None, "03:06") == ("RUNNING", "")
+
+
+async def test_as_of_a_position_is_what_the_log_knew_there(tmp_path: Path) -> None:
+    night = imported_night()
+    await night.write(tmp_path / "log.db")
+    async with open_log(tmp_path / "log.db") as log:
+        gap = await moment_of(log, Position(7))
+        [there] = await status(await look(log, as_of=gap), "web-1", now=NOW)
+        head = await moment_of(log, await log.head())
+        [since] = await status(await look(log, as_of=gap, known_at=head), "web-1", now=NOW)
+
+    assert (gap.at, there.row.note) == (at("03:10"), "blind: connection lost")
+    assert (since.row.power_state, since.row.note) == ("UNKNOWN", "blind: connection lost")
+
+
+async def test_an_older_line_tells_nothing_against_what_we_saw_later(tmp_path: Path) -> None:
+    night = blind_night()
+    night.told(ended(night, at("03:04")))
+
+    assert await said(night, tmp_path, "03:13") == ("UNKNOWN", "blind: connection lost")
+
+
+async def test_of_a_vm_that_went_elsewhere_its_log_tells_no_state(tmp_path: Path) -> None:
+    night = blind_night()
+    night.told(ended(night, at("03:12"), "migrated"))
+
+    assert await said(night, tmp_path, "03:13") == ("UNKNOWN", "blind: connection lost")
+
+
+async def test_what_a_person_vouches_for_stays_where_a_log_tells_the_state(tmp_path: Path) -> None:
+    night = Night()
+    night.vouch(WEB, VmState.ACTIVE)
+    night.start()
+    night.name(WEB, "web-1")
+    night.sweep({WEB: RUNNING})
+    night.clock = at("03:10")
+    night.gap()
+    night.clock = at("04:00")
+    night.told(ended(night, at("03:12")))
+    await night.write(tmp_path / "log.db")
+    async with open_log(tmp_path / "log.db") as log:
+        [web] = await asked(log, "03:13")
+
+    assert (web.row.power_state, web.row.vm_state, web.row.policy) == ("SHUTDOWN", VmState.ACTIVE, "nova-2013")
+
+
+# ------------------------------------------------------------------------------------------------- who is meant
+
+
+async def test_a_vm_that_only_a_log_tells_of_has_the_name_that_it_has_now_or_that_of_the_file(tmp_path: Path) -> None:
+    night = imported_night()
+    night.told(replace(started(night, at("01:30")), instance=DB, file=night.label("db-1.log")))
+    await night.write(tmp_path / "log.db")
+    async with open_log(tmp_path / "log.db") as log:
+        rows = await asked(log, "02:00", vm=None)
+        [by_file] = await asked(log, "02:00", vm="db-1")
+        [by_uuid] = await asked(log, "02:00", vm=str(DB))
+        with pytest.raises(InstanceNotFoundError, match="nothing is known of 'web-1' as of then"):
+            await asked(log, "00:30")
+        with pytest.raises(InstanceNotFoundError, match="no VM 'web-2' is known"):
+            await asked(log, "02:00", "03:10", vm="web-2")
+
+    assert [(row.name, row.row.power_state, row.row.host) for row in rows] == [
+        ("db-1", "RUNNING", "a"),
+        ("web-1", "RUNNING", "a"),
+    ]
+    assert rows[:1] == [by_file] == [by_uuid]
+
+
+# -------------------------------------------------------------------------------------------------- moments
+
+
+async def test_a_moment_is_a_position_or_a_time(tmp_path: Path) -> None:
+    night = imported_night()
+    await night.write(tmp_path / "log.db")
+    async with open_log(tmp_path / "log.db") as log:
+        assert await read_moment(log, "7", now=NOW, zone=None) == Moment(
+            position=Position(7), at=at("03:10"), by_position=True
+        )
+        assert await read_moment(log, "-110min", now=NOW, zone=None) == Moment(position=Position(7), at=at("03:10"))
+        assert (await read_moment(log, "0", now=NOW, zone=None)).position == 0
+        for text in ("999", "9" * 30_000):
+            with pytest.raises(ValueError, match="the log ends at position 11"):
+                await read_moment(log, text, now=NOW, zone=None)
+        with pytest.raises(ValueError, match="is no time"):
+            await read_moment(log, "noon", now=NOW, zone=None)
+
+
+async def test_a_moment_of_a_record_that_cannot_be_read_has_the_time_before_it(tmp_path: Path) -> None:
+    await imported_night().write(tmp_path / "log.db")
+    async with open_log(tmp_path / "log.db", mode="write") as log:
+        with log.database.write() as connection:
+            connection.execute(sa.update(RECORDS).where(RECORDS.c.position == 7).values(topic="Nothing:1"))
+
+        assert (await moment_of(log, Position(7))).at == at("03:05")
+
+
+# ---------------------------------------------------------------------------------------- what helps to be fast
+
+
+async def test_a_fold_begins_at_a_snapshot_and_checks_the_hashes_from_there_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "EVERY", 8)
+    story = one_host()
+    await story.write(tmp_path / "log.db", tables=9)
+    async with open_log(tmp_path / "log.db", mode="write") as log:
+        soon = story.records[11].recorded_at
+        before = await status(await look(log, until=Position(12)), now=soon, everything=True)
+        with log.database.write() as connection:
+            connection.execute(sa.update(RECORDS).where(RECORDS.c.position < 6).values(topic="Nothing:1"))
+        after = await look(log, as_of=await moment_of(log, Position(12)))
+
+        assert before == await status(after, now=NOW, everything=True)
