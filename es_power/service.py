@@ -4,6 +4,7 @@ Each host has an observer (facts in), where Nova is asked a reader of its record
 one follower folds the log for all of them, keeps the tables, and hands the process managers what the facts lead to.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
@@ -12,7 +13,7 @@ import trio
 
 from es_power.acting import Acts, how_to_act
 from es_power.dispatch.process_manager import ProcessManager
-from es_power.domain.events import Recorded, Trigger
+from es_power.domain.events import LifecycleEvent, Recorded, Trigger
 from es_power.domain.policy import get_policy
 from es_power.domain.states import VmState
 from es_power.domain.streams import observed_host, observer
@@ -23,6 +24,7 @@ from es_power.ingest.clock import now
 from es_power.ingest.hypervisor import Connection, Hypervisor
 from es_power.ingest.inquiries import Questions
 from es_power.ingest.observer import Observer, Observing
+from es_power.ingest.qemu_follow import QemuLogFollower, log_folder
 from es_power.ingest.records import NovaReader, Reading, Records
 from es_power.ingest.roster import Roster
 from es_power.log import SqlLog
@@ -67,6 +69,8 @@ class Service:
         self._questions = Questions(per_minute=settings.nova.budget)
         #: By stream: who reads Nova's records of the host; empty where Nova is not asked.
         self.records: dict[str, Records] = {}
+        #: By stream: who follows the qemu logs of the host; empty where they are not on this machine.
+        self.qemu_logs: dict[str, QemuLogFollower] = {}
 
     @property
     def models(self) -> ReadModels:
@@ -155,8 +159,18 @@ class Service:
             )
             if self._nova is not None:
                 await self._read_records(stream, self._nova, renewal)
+            await self._follow_qemu_logs(stream, hypervisor.uri, renewal)
             task_status.started()
             await self.observers[stream].run(connection)
+
+    async def _follow_qemu_logs(self, stream: str, uri: str, nursery: trio.Nursery) -> None:
+        """Have the qemu logs of a host of this machine followed, in its nursery."""
+        settings = self._settings.qemu_log
+        folder = log_folder(uri, os.environ, settings.folder)
+        if settings.enabled and folder is not None:
+            follower = self.qemu_logs[stream] = QemuLogFollower(self.log, stream, folder)
+            await follower.begin()
+            nursery.start_soon(follower.run)
 
     async def _read_records(self, stream: str, nova: NovaReader, nursery: trio.Nursery) -> None:
         """Have Nova's records of a host read, in its nursery."""
@@ -247,6 +261,9 @@ class Service:
             await manager.append(self._owed.pop(stream, []), position)
         for records in self.records.values():
             records.folded(batch)
+        for stream in {each.stream for each in batch if isinstance(each.event, LifecycleEvent)}:
+            if stream in self.qemu_logs:
+                self.qemu_logs[stream].look_soon()
         for instance in step.look_at:
             for stream in self._follower.models.fleet.seen_on.get(instance, ()):
                 if stream in self.observers:

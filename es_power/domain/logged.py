@@ -33,6 +33,8 @@ class QemuLogOpened(InstanceEvent):
     file: Label
     inode: int
     offset: int
+    #: SHA-256 of the file's first line, its beginning: by this it is known again under another name or inode.
+    mark: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +47,9 @@ class QemuTerminated(LoggedEvent):
     """qemu was told to end by a signal (``terminating on signal 15 from pid 4711 (bash)``)."""
 
     signal: int
+    #: Who sent it; 0 where qemu did not know.
     pid: int
-    #: The name of that process as the line has it; None where it was gone, or was libvirt's own.
+    #: That process as the line has it, by name or as it was called; None where it was gone already.
     process: Label | None
 
 

@@ -22,6 +22,11 @@ class Lines:
         #: How long the unfinished line is by now, kept or not.
         self._length = 0
 
+    @property
+    def reached(self) -> int:
+        """Where what was fed ended: in the middle of a line, perhaps."""
+        return self.offset + self._length
+
     def feed(self, data: bytes) -> Iterator[tuple[bytes | None, int]]:
         """Give each line that ends in `data`, without its end, and the offset after it; None for one too long."""
         *pieces, rest = data.split(b"\n")

@@ -11,10 +11,10 @@ What stands there, as libvirt 9.0 and qemu 7.2 write it, all in UTC::
     2026-11-22T03:12:07.391442Z qemu-system-x86_64: terminating on signal 15 from pid 4711 (bash)
     2026-11-22 03:12:09.020+0000: shutting down, reason=shutdown
 
-Older ones have the command in one line, no version and no reason. Which VM it is stands in the command only. The libvirt
-of a session empties the file at each start; the system's appends, and leaves the rest to logrotate. Everything else in
-it (qemu's warnings, environment, devices) is passed over; a line that has the words of a fact and not its form, is
-longer than `lines.LINE` or is no text is counted. Nothing that is fed raises.
+Older ones have the command in one line, no version and no reason. Which VM it is stands in the command only. A
+session's libvirt empties the file at each start; the system's appends, and leaves the rest to logrotate. Everything
+else in it (qemu's warnings, environment, devices) is passed over; a line that has the words of a fact and not its form,
+is longer than `lines.LINE` or is no text is counted. Nothing that is fed raises.
 """
 
 import re
@@ -94,6 +94,11 @@ class QemuLogParser:
     def offset(self) -> int:
         """Where the last whole line ended."""
         return self._lines.offset
+
+    @property
+    def reached(self) -> int:
+        """Where what was fed ended."""
+        return self._lines.reached
 
     def feed(self, data: bytes) -> Sequence[QemuLine]:
         """Give the facts of the lines that end in `data`; a half line at its end waits."""

@@ -12,6 +12,7 @@ from es_power.settings.sections import (
     Log,
     Nova,
     PolicyChoice,
+    QemuLog,
     Settings,
     Sweep,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "Log",
     "Nova",
     "PolicyChoice",
+    "QemuLog",
     "Settings",
     "Sweep",
     "config_files",

@@ -172,6 +172,15 @@ class Bridge(Struct, frozen=True, kw_only=True):
     capacity: Count = 65_536
 
 
+class QemuLog(Struct, frozen=True, kw_only=True):
+    """The logs that libvirt keeps of each VM's qemu, where the host is this machine."""
+
+    #: Whether they are followed; where they may not be read, that is said and nothing else happens.
+    enabled: Switch = True
+    #: Where they are; empty: /var/log/libvirt/qemu, and of a session $XDG_CACHE_HOME/libvirt/qemu/log.
+    folder: Text = ""
+
+
 class Lease(Struct, frozen=True, kw_only=True):
     """The claim to be the only observer of a host in one log."""
 
@@ -192,6 +201,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     connection: Connection = Connection()
     bridge: Bridge = Bridge()
     lease: Lease = Lease()
+    qemu_log: QemuLog = QemuLog()
 
 
 SECTIONS: Final[Mapping[str, type[Struct]]] = {
@@ -206,6 +216,7 @@ SECTIONS: Final[Mapping[str, type[Struct]]] = {
     "connection": Connection,
     "bridge": Bridge,
     "lease": Lease,
+    "qemu_log": QemuLog,
 }
 FIELDS: Final[Mapping[str, FieldInfo]] = {
     f"{section}.{field.name}": field for section, struct in SECTIONS.items() for field in fields(struct)

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -20,16 +21,19 @@ from es_power.domain.events import (
     StateObserved,
 )
 from es_power.domain.libvirt_numbers import detail_name, event_name, reason_name, state_name
+from es_power.domain.logged import LoggedEvent, QemuEnded, QemuStarted, QemuTerminated
 from es_power.domain.states import PowerState, VmState
 from es_power.ingest.clock import now
 from es_power.ingest.declarations import declare
 from es_power.projections.power_state import power_rows
 from tests.rigs.guest import Guest
-from tests.rigs.libvirtd import Libvirtd
+from tests.rigs.libvirtd import Libvirtd, stray_kill
 from tests.rigs.machines import real_vm
 from tests.rigs.recording import Recording, count, recording
 
 pytestmark = pytest.mark.libvirt
+
+T = TypeVar("T", bound=LoggedEvent)
 
 
 @pytest.fixture
@@ -54,6 +58,11 @@ def story(records: list[Recorded], instance: InstanceId) -> list[str]:
             case _:
                 pass
     return words
+
+
+def logged(records: list[Recorded], instance: InstanceId, kind: type[T]) -> list[T]:
+    """What the qemu log of one VM told, of one kind."""
+    return [each.event for each in records if isinstance(each.event, kind) and each.event.instance == instance]
 
 
 async def test_what_another_process_does_is_recorded_and_asked_after(recorded: Recording) -> None:
@@ -125,8 +134,8 @@ async def test_what_real_guests_do_and_suffer_is_recorded(
     loop: None, daemon: Libvirtd, guest: Guest, tmp_path: Path
 ) -> None:
     uri, folder = daemon.uri("qemu", "/session"), daemon.directory / "guest"
-    acts = {"off": "poweroff", "panics": "panic", "pauses": "none", "saves": "none", "dies": "none"}
-    async with recording(tmp_path / "log.db", uri) as recorded:
+    acts = {"off": "poweroff", "panics": "panic", "pauses": "none", "saves": "none", "dies": "none", "termed": "none"}
+    async with recording(tmp_path / "log.db", uri, qemu_logs=daemon.qemu_logs) as recorded:
         for name, act in acts.items():
             xml = real_vm(name, guest, act=act, console=folder / f"{name}.console")
             await recorded.act("-", "defineXML", xml)
@@ -137,8 +146,14 @@ async def test_what_real_guests_do_and_suffer_is_recorded(
         await recorded.act("pauses", "suspend")
         await recorded.act("saves", "managedSave")
         os.kill(daemon.guest_pid("dies"), signal.SIGKILL)
-        for name in ("off", "panics", "saves", "dies"):
-            await recorded.row(ids[name], PowerState.SHUTDOWN)
+        with stray_kill(daemon.guest_pid("termed")) as pid:
+            for name in ("off", "panics", "saves", "dies", "termed"):
+                await recorded.row(ids[name], PowerState.SHUTDOWN)
+            records = await recorded.until(lambda records: any(logged(records, ids["termed"], QemuEnded)))
+        [started] = logged(records, ids["termed"], QemuStarted)
+        [terminated] = logged(records, ids["termed"], QemuTerminated)
+        [ended] = logged(records, ids["termed"], QemuEnded)
+        process = await recorded.log.labels([terminated.process.id] if terminated.process else [])
         await recorded.row(ids["pauses"], PowerState.PAUSED)
         stories = {name: story(await recorded.records(), instance) for name, instance in ids.items()}
         for name in acts:
@@ -158,6 +173,7 @@ async def test_what_real_guests_do_and_suffer_is_recorded(
         "pauses": [*booted, "SUSPENDED/PAUSED"],
         "saves": [*booted, "SUSPENDED/PAUSED", "STOPPED/SAVED"],
         "dies": [*booted, "STOPPED/FAILED"],
+        "termed": [*booted, "SHUTDOWN/HOST", "STOPPED/SHUTDOWN"],
     }
     assert {name: words[-1] for name, words in stories.items()} == {
         "off": "? SHUTOFF/SHUTDOWN",
@@ -165,4 +181,8 @@ async def test_what_real_guests_do_and_suffer_is_recorded(
         "pauses": "? PAUSED/USER",
         "saves": "? SHUTOFF/SAVED",
         "dies": "? SHUTOFF/CRASHED",
+        "termed": "? SHUTOFF/SHUTDOWN",
     }
+    assert (terminated.signal, terminated.pid, ended.reason) == (15, pid, "shutdown")
+    assert list(process.values()) == ["bash"]
+    assert started.observed_at < terminated.observed_at < ended.observed_at

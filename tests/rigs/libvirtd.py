@@ -149,6 +149,11 @@ class Libvirtd:
         """The process of a running guest."""
         return int((self.directory / "run" / "libvirt" / "qemu" / "run" / f"{name}.pid").read_text())
 
+    @property
+    def qemu_logs(self) -> Path:
+        """Where its session's qemu driver logs each guest."""
+        return self.directory / "cache" / "libvirt" / "qemu" / "log"
+
     def stop(self) -> None:
         """End it and its guests, and leave nothing behind."""
         if self._process is not None:
@@ -167,6 +172,14 @@ class Libvirtd:
         assert self._process is not None
         self._process.wait(timeout=20)
         self._process = None
+
+
+@contextmanager
+def stray_kill(pid: int) -> Iterator[int]:
+    """Have a shell send SIGTERM, as a mistaken script would; it lives for the block, and qemu sees who it was."""
+    command = ["bash", "-c", 'kill -TERM "$0"; read', str(pid)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as shell:
+        yield shell.pid
 
 
 @contextmanager

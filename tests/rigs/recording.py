@@ -15,7 +15,7 @@ from es_power.projections.power_state import PowerRow, digest, power_rows
 from es_power.projections.reader import read_models
 from es_power.projections.store import Store
 from es_power.service import Service, serve
-from es_power.settings import Connection, Host, Log, Settings, Sweep
+from es_power.settings import Connection, Host, Log, QemuLog, Settings, Sweep
 from tests.rigs.actor import Actor, actor
 from tests.rigs.libvirtd import PATIENCE
 
@@ -64,13 +64,19 @@ class Recording:
 
 
 @asynccontextmanager
-async def recording(path: Path, *uris: str, silence: int = 1, spacing: float = 600.0) -> AsyncIterator[Recording]:
-    """Run a service; a daemon may be silent for twice `silence` seconds, and is swept every `spacing` seconds."""
+async def recording(
+    path: Path, *uris: str, silence: int = 1, spacing: float = 600.0, qemu_logs: Path | None = None
+) -> AsyncIterator[Recording]:
+    """Run a service; a daemon may be silent for twice `silence` seconds, and is swept every `spacing` seconds.
+
+    The qemu logs in a folder are followed where one is given.
+    """
     settings = Settings(
         log=Log(path=str(path)),
         hosts=tuple(Host(uri=uri) for uri in uris),
         connection=Connection(keepalive_interval=silence, keepalive_count=1, backoff_max=0.2),
         sweep=Sweep(spacing=spacing),
+        qemu_log=QemuLog(enabled=qemu_logs is not None, folder=str(qemu_logs or "")),
     )
     hypervisors = [
         LibvirtHypervisor(uri, deadline=5 * silence, keepalive_interval=silence, keepalive_count=1) for uri in uris

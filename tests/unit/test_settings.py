@@ -16,6 +16,7 @@ from es_power.settings import (
     Log,
     Nova,
     PolicyChoice,
+    QemuLog,
     Settings,
     Sweep,
     config_files,
@@ -162,6 +163,8 @@ def test_every_key_of_the_files_has_a_variable(environ):
         "ES_POWER_CONNECTION_CALL_TIMEOUT": "2.5",
         "ES_POWER_BRIDGE_CAPACITY": "1024",
         "ES_POWER_LEASE_DURATION": "20s",
+        "ES_POWER_QEMU_LOG_ENABLED": "false",
+        "ES_POWER_QEMU_LOG_FOLDER": "/srv/qemu",
     }
 
     assert set(VARIABLES) == set(variables)
@@ -199,6 +202,7 @@ def test_every_key_of_the_files_has_a_variable(environ):
         connection=Connection(keepalive_interval=7, keepalive_count=4, backoff_max=60.0, call_timeout=2.5),
         bridge=Bridge(capacity=1024),
         lease=Lease(duration=20.0),
+        qemu_log=QemuLog(enabled=False, folder="/srv/qemu"),
     )
 
 
