@@ -32,7 +32,7 @@ from rich.text import Text
 
 from es_power.domain.time import Timestamp, moment, rfc3339
 
-__all__ = ["NAME_LIMIT", "Column", "Format", "Row", "write"]
+__all__ = ["NAME_LIMIT", "Column", "Format", "Row", "printable", "write"]
 
 NAME_LIMIT: Final = 64
 """Characters of a text that a table shows, the ellipsis among them."""
@@ -178,6 +178,11 @@ _BEYOND_ASCII: Final = re.compile("[\x7f-\U0010ffff]+")
 def _printable(text: str, escape: Callable[[str], str]) -> str:
     """Escape what is not printable: all of Unicode's "other" and "separator" but the blank (str.isprintable)."""
     return text if text.isprintable() else "".join(char if char.isprintable() else escape(char) for char in text)
+
+
+def printable(text: str) -> str:
+    """Escape what is not printable in a line for people, as tables do."""
+    return _shown(text, None)
 
 
 def _json_escape(char: str) -> str:

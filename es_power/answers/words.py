@@ -51,6 +51,7 @@ from es_power.domain.logged import (
     NovaSkipLogged,
     NovaTransitionLogged,
     QemuEnded,
+    QemuLogOpened,
     QemuStarted,
     QemuTerminated,
 )
@@ -99,6 +100,8 @@ def fact_words(event: Event) -> str:
             return "Nova does not know it"
         case LoggedEvent():
             return _logged(event)
+        case QemuLogOpened():
+            return "its qemu log is read from here on"
         case NovaStopObserved(by_nova_itself=itself):
             return f"Nova stopped it{', by its own power sync' if itself else ''}"
         case RecordCleared():

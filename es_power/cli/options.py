@@ -14,7 +14,7 @@ from es_power.domain.events import START, Position
 from es_power.domain.time import Timestamp, moment
 from es_power.ingest.clock import now
 from es_power.log import SqlLog, open_log
-from es_power.output import Column, Format, Row, write
+from es_power.output import Column, Format, Row, printable, write
 from es_power.projections.as_of import Moment, moment_at, read_moment
 from es_power.projections.queries import View, look
 from es_power.settings import load
@@ -131,6 +131,15 @@ class Printer:
         """Print rows, each a line of the table."""
         write(rows, columns, self.format, sys.stdout, zone=self.zone, header=header)
 
+    def say(self, line: str) -> None:
+        """Print one line of words, without anything that a terminal would obey."""
+        sys.stdout.write(f"{printable(line)}\n")
+
+    def time(self, at: Timestamp) -> str:
+        """A time inside a sentence, with its zone."""
+        local = moment(at).astimezone(self.zone)
+        return f"{local.replace(tzinfo=None).isoformat(' ', 'milliseconds')} {local.tzname()}"
+
     def one(self, row: Row, columns: Sequence[Column]) -> None:
         """Print one row; as a table, each key is a line."""
         if self.format is not Format.TABLE:
@@ -145,9 +154,7 @@ class Printer:
             if isinstance(value, Mapping):
                 yield from self._flat(value, times, f"{above}{key} ")
             elif key in times and isinstance(value, int):
-                local = moment(Timestamp(value)).astimezone(self.zone)
-                zone = local.tzname()
-                yield above + key, f"{local.replace(tzinfo=None).isoformat(' ', 'milliseconds')} {zone}"
+                yield above + key, self.time(Timestamp(value))
             else:
                 yield above + key, value
 

@@ -28,6 +28,7 @@ from es_power.cli import (
     replay,
     run,
     status,
+    why,
 )
 from es_power.errors import EsPowerError
 from es_power.identity import package_version
@@ -66,7 +67,7 @@ def _app() -> typer.Typer:
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
     )
-    asking = (status, history, gaps, commands, replay, policy)
+    asking = (status, why, history, gaps, commands, replay, policy)
     for module in (run, act, demo, doctor, *asking, hold, breaker, declare, log):
         module.register(made)
     return made

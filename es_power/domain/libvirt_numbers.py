@@ -212,6 +212,8 @@ TRANSITIONS: Final[Mapping[int, Transition]] = {
 
 STARTED: Final = 2
 STOPPED: Final = 5
+SHUTDOWN: Final = 6
+"""It begins to shut down; the detail says from which side."""
 STOPPED_MIGRATED: Final = (5, 3)
 """The last word of a host that a VM has left."""
 SHUTOFF: Final = 5

@@ -28,7 +28,7 @@ from es_power.domain.events import (
     StateObserved,
 )
 from es_power.domain.host import Host
-from es_power.domain.logged import LoggedEvent
+from es_power.domain.logged import LoggedEvent, QemuLogOpened
 from es_power.domain.states import PowerState
 from es_power.domain.streams import observed_host
 from es_power.domain.time import Timestamp
@@ -44,6 +44,7 @@ OF_AN_INSTANCE = (
     RecordNotFound,
     NovaStopObserved,
     LoggedEvent,
+    QemuLogOpened,
     CommandEvent,
 )
 """Facts about an instance that were not seen on a host by us."""

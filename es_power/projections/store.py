@@ -192,6 +192,12 @@ class Store:
         table = HISTORY.c
         return self._entries(table.instance.is_(None), table.kind.in_(kinds), table.position <= until)
 
+    def some(self, *conditions: sa.ColumnElement[bool], by: sa.ColumnElement[object], limit: int) -> list[Entry]:
+        """The first so many entries of which all of these are true, in an order that an index has."""
+        query = sa.select(HISTORY).where(*conditions).order_by(by).limit(limit)
+        with self._database.read() as connection:
+            return [entry_of(row) for row in connection.execute(query).mappings()]
+
     def _entries(self, *conditions: sa.ColumnElement[bool]) -> list[Entry]:
         with self._database.read() as connection:
             return [entry_of(row) for row in connection.execute(sa.select(HISTORY).where(*conditions)).mappings()]

@@ -1,0 +1,213 @@
+"""The changes of one VM's state on the hosts that showed it, newest first, and which of them somebody asks about."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Final
+
+from es_power.domain.causes import AROUND, BEFORE
+from es_power.domain.events import HostSwept, InstanceId, Label, LifecycleEvent, Position, Recorded, StateObserved
+from es_power.domain.evidence import Fact
+from es_power.domain.libvirt_numbers import STOPPED_MIGRATED
+from es_power.domain.logged import NovaTransitionLogged, QemuEnded, QemuStarted
+from es_power.domain.states import PowerState
+from es_power.domain.streams import told_host
+from es_power.domain.time import Timestamp
+from es_power.projections.history import Entry
+from es_power.projections.nearby import Wanted, newest
+from es_power.projections.queries import View, part, texts
+
+_CHANGES: Final = 24  # that are looked at, back from the moment; a VM that flaps has many
+
+_TOLD: Final = (QemuStarted.__name__, QemuEnded.__name__, NovaTransitionLogged.__name__)
+"""What tells of a change that nobody here saw."""
+
+_SEPARATE: Final = 60 * 1_000_000_000
+"""So much later a line tells of another change than the one that was seen."""
+
+_UNDER_WAY: Final = frozenset({(5, 2), (5, 3), (5, 4), (8, 0), (8, 1)})
+"""Ends of what begins with a pause: a crash or core dump, a migration, a save, a panic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One change: the fact that made it known, and the state before it."""
+
+    stream: str
+    fact: Fact
+    from_state: PowerState | None
+    to_state: PowerState | None
+    #: When the new state was seen last, as far as the same entry goes.
+    seen_until: Timestamp
+    #: The change before it, on the same host.
+    prior: "Change | None" = None
+    #: The one after it there.
+    next_at: Timestamp | None = None
+    next_position: Position | None = None
+    #: Whether it was read in another program's log, and seen by nobody.
+    told: bool = False
+    #: A fact by which another host showed the VM on at that moment.
+    elsewhere: Fact | None = None
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the VM was on, and then did not run any more; that what was off is gone is no end."""
+        if self.to_state is PowerState.RUNNING or self.to_state is None:
+            return False
+        if self.from_state is None or self.from_state is PowerState.SHUTDOWN:
+            return self.from_state is None and self.to_state is not PowerState.NOSTATE
+        return self.from_state is not PowerState.NOSTATE
+
+    @property
+    def beginning(self) -> "Change":
+        """The change by which it began: a save, a migration and a panic go through a pause."""
+        first = self
+        while first.prior is not None and _goes_through(self, first.prior):
+            first = first.prior
+        return first
+
+
+def _goes_through(last: Change, pause: Change) -> bool:
+    paused = pause.to_state in {PowerState.PAUSED, PowerState.CRASHED}
+    event = last.fact.event
+    ends = isinstance(event, LifecycleEvent) and (event.event, event.detail) in _UNDER_WAY
+    saved = isinstance(event, StateObserved) and (event.state, event.reason) in {(5, 4), (5, 5), (6, 1)}
+    crashed = pause.to_state is PowerState.CRASHED
+    return paused and (ends or saved or crashed) and last.fact.at - pause.fact.at <= BEFORE
+
+
+async def find_change(
+    view: View, instance: InstanceId, *, until: Position, at: Timestamp | None, in_force: bool
+) -> Change | None:
+    """The change that was in force at a moment; else the newest end of the VM's running, or the newest change.
+
+    None where nothing is known of the VM's state then.
+    """
+    wanted = Wanted(instance=instance, until=until, before=at)
+    entries = await newest(view, replace(wanted, changed=True), _CHANGES)
+    told = await newest(view, replace(wanted, kinds=_TOLD), _CHANGES)
+    facts = await read_facts(view, instance, [*entries, *told])
+    seen = _seen(entries, facts)
+    if in_force:
+        chosen = next((each for each in seen if not _is_of_no_account(each)), None)
+    else:
+        chosen = next((each for each in seen if each.is_end and not _is_a_failed_arrival(each)), None)
+    read = _read([facts[_place(entry)] for entry in told if _place(entry) in facts], in_force=in_force)
+    if read is not None and (chosen is None or _is_another(read, chosen)):
+        return read
+    return chosen or next((each for each in seen if not _is_of_no_account(each)), None)
+
+
+def _is_of_no_account(change: Change) -> bool:
+    off = change.from_state in {PowerState.SHUTDOWN, PowerState.CRASHED}
+    return (off and change.to_state is PowerState.NOSTATE) or _is_a_failed_arrival(change)
+
+
+def _is_a_failed_arrival(change: Change) -> bool:
+    """Whether it ended where it had only begun to arrive: the VM went on running where it came from."""
+    event = change.fact.event
+    announced = isinstance(event, LifecycleEvent) and (event.event, event.detail) != STOPPED_MIGRATED
+    return change.elsewhere is not None and announced and change.to_state is not PowerState.RUNNING
+
+
+def _is_another(read: Change, seen: Change) -> bool:
+    """Whether a line tells of something later than what was seen, or of how it came to what was seen first."""
+    if seen.from_state is None and seen.prior is None:
+        return read.fact.at <= seen.fact.at or read.fact.at > seen.fact.at + _SEPARATE
+    return read.fact.at > seen.fact.at + _SEPARATE
+
+
+def _seen(entries: Sequence[Entry], facts: Mapping[tuple[Position, int | None], Fact]) -> list[Change]:
+    """The changes that our own facts tell, the newest first."""
+    newest_of: dict[str, Change] = {}
+    found: list[Change] = []
+    for entry in reversed(entries):
+        fact = facts.get(_place(entry))
+        if fact is None:
+            continue  # it cannot be read
+        prior = newest_of.get(entry.stream)
+        change = Change(
+            stream=entry.stream,
+            fact=fact,
+            from_state=prior.to_state if prior else None,
+            to_state=entry.power_state,
+            seen_until=entry.last_observed_at,
+            prior=prior,
+            elsewhere=_elsewhere(entry.stream, newest_of),
+        )
+        newest_of[entry.stream] = change
+        found.append(change)
+    later: dict[str, Change] = {}
+    for place in range(len(found) - 1, -1, -1):
+        change = found[place]
+        after = later.get(change.stream)
+        later[change.stream] = change
+        elsewhere = change.elsewhere or next((each.fact for each in found[place:] if _takes_over(each, change)), None)
+        found[place] = replace(
+            change,
+            next_at=after.fact.at if after else None,
+            next_position=after.fact.position if after else None,
+            elsewhere=elsewhere,
+        )
+    return found[::-1]
+
+
+def _elsewhere(stream: str, newest_of: Mapping[str, Change]) -> Fact | None:
+    on = [each for name, each in newest_of.items() if name != stream and each.to_state and each.to_state.is_on]
+    return max(on, key=lambda each: each.fact.position).fact if on else None
+
+
+def _takes_over(other: Change, left: Change) -> bool:
+    """Whether another host showed it on within the moment."""
+    on = other.to_state is not None and other.to_state.is_on
+    return other.stream != left.stream and on and other.fact.at <= left.fact.at + AROUND
+
+
+def _read(facts: Sequence[Fact], *, in_force: bool) -> Change | None:
+    """The newest change that another program's log tells."""
+    for fact in sorted(facts, key=lambda fact: fact.order, reverse=True):
+        event = fact.event
+        state = event.transition.power_state if isinstance(event, NovaTransitionLogged) else PowerState.SHUTDOWN
+        state = PowerState.RUNNING if isinstance(event, QemuStarted) else state
+        if state is PowerState.RUNNING and not in_force:
+            continue
+        before = None if state is PowerState.RUNNING else PowerState.RUNNING
+        return Change(stream="", fact=fact, from_state=before, to_state=state, seen_until=fact.at, told=True)
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------- facts
+
+
+async def read_facts(
+    view: View, instance: InstanceId, entries: Collection[Entry]
+) -> dict[tuple[Position, int | None], Fact]:
+    """Read what entries say, with the texts of their labels; what cannot be read is left out."""
+    records = await view.log.read_at(sorted({entry.position for entry in entries}))
+    found: dict[tuple[Position, int | None], Recorded] = {}
+    for entry in entries:
+        recorded = records.get(entry.position)
+        if recorded and isinstance(recorded.event, HostSwept) and entry.index is not None:
+            recorded = part(recorded, recorded.event, entry.index, instance)
+        if recorded:
+            found[_place(entry)] = recorded
+    labels = {place: _labels(recorded) for place, recorded in found.items()}
+    text_of = await texts(view.log, [label for borne in labels.values() for label in borne.values()])
+    return {
+        place: Fact(
+            position=recorded.position,
+            index=place[1],
+            host=told_host(recorded.stream),
+            event=recorded.event,
+            texts={name: text_of(label) for name, label in labels[place].items()},
+        )
+        for place, recorded in found.items()
+    }
+
+
+def _labels(recorded: Recorded) -> dict[str, Label]:
+    named = {each.name: getattr(recorded.event, each.name) for each in fields(recorded.event)}
+    return {name: value for name, value in named.items() if isinstance(value, Label)}
+
+
+def _place(entry: Entry) -> tuple[Position, int | None]:
+    return entry.position, entry.index

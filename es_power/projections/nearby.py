@@ -1,0 +1,89 @@
+"""Entries of a history near a moment, found by index: an answer about one moment does not read the whole history.
+
+What the tables have and what follows on them in the log are asked alike, and nothing beyond a position.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+import trio
+
+from es_power.domain.events import START, InstanceId, Position
+from es_power.domain.time import Timestamp
+from es_power.projections.history import Entry
+from es_power.projections.queries import View
+from es_power.projections.tables import HISTORY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which entries: those for which all of this is true."""
+
+    #: None: those about whole hosts.
+    instance: InstanceId | None
+    stream: str | None = None
+    kinds: Collection[str] | None = None
+    #: Only those that changed a state.
+    changed: bool = False
+    #: after < position <= until.
+    after: Position = START
+    until: Position
+    #: since <= observed_at <= before.
+    since: Timestamp | None = None
+    before: Timestamp | None = None
+
+    def has(self, entry: Entry) -> bool:
+        """Whether an entry is one of them."""
+        return (
+            entry.instance == self.instance
+            and self.stream in (None, entry.stream)
+            and (self.kinds is None or entry.kind in self.kinds)
+            and (entry.changed or not self.changed)
+            and self.after < entry.position <= self.until
+            and (self.since is None or entry.observed_at >= self.since)
+            and (self.before is None or entry.observed_at <= self.before)
+        )
+
+    def conditions(self) -> Iterator[sa.ColumnElement[bool]]:
+        """The same to a database."""
+        table = HISTORY.c
+        yield table.instance.is_(None) if self.instance is None else table.instance == self.instance.bytes
+        yield table.position > self.after
+        yield table.position <= self.until
+        if self.stream is not None:
+            yield table.stream == self.stream
+        if self.kinds is not None:
+            yield table.kind.in_(self.kinds)
+        if self.changed:
+            yield table.changed
+        if self.since is not None:
+            yield table.observed_at >= self.since
+        if self.before is not None:
+            yield table.observed_at <= self.before
+
+
+async def newest(view: View, wanted: Wanted, limit: int) -> list[Entry]:
+    """The newest so many, the newest first."""
+    return await _some(view, wanted, limit, newest_first=True)
+
+
+async def oldest(view: View, wanted: Wanted, limit: int) -> list[Entry]:
+    """The oldest so many, the oldest first."""
+    return await _some(view, wanted, limit, newest_first=False)
+
+
+async def _some(view: View, wanted: Wanted, limit: int, *, newest_first: bool) -> list[Entry]:
+    found: dict[tuple[int, int], Entry] = {}
+    if view.rest.since:
+        by = HISTORY.c.position.desc() if newest_first else HISTORY.c.position.asc()
+        stored = await trio.to_thread.run_sync(
+            lambda: view.store.some(*wanted.conditions(), HISTORY.c.position <= view.rest.since, by=by, limit=limit)
+        )
+        found = {_place(entry): entry for entry in stored}
+    found |= {_place(entry): entry for entry in view.rest.entries.values() if wanted.has(entry)}
+    return [entry for _, entry in sorted(found.items(), reverse=newest_first)][:limit]
+
+
+def _place(entry: Entry) -> tuple[int, int]:
+    return entry.position, -1 if entry.index is None else entry.index

@@ -1,0 +1,195 @@
+"""Why a VM is no longer in a state: the evidence near one change, gathered by index, and what the causes make of it.
+
+Rules of this file:
+1. Nothing beyond the view's position bears on an answer, nor the whole history of the VM: what is near is asked for.
+2. What was read in other programs' logs is found by time, whenever it was imported; ours by its place in the log.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+from es_power.domain.causes import AROUND, BEFORE, judge
+from es_power.domain.decisions import Approved, Refused, Sent, StopRequested
+from es_power.domain.events import (
+    START,
+    InstanceId,
+    Label,
+    NovaStopObserved,
+    Position,
+    RecordObserved,
+    StateObserved,
+)
+from es_power.domain.evidence import Case, Fact, Verdict
+from es_power.domain.logged import (
+    NovaRequestLogged,
+    NovaTransitionLogged,
+    QemuEnded,
+    QemuLogOpened,
+    QemuStarted,
+    QemuTerminated,
+)
+from es_power.domain.states import PowerState
+from es_power.domain.streams import command as command_stream, observed_host, told_host
+from es_power.domain.time import Timestamp
+from es_power.errors import UnknownEventError
+from es_power.projections.as_of import Moment
+from es_power.projections.changes import Change, find_change, read_facts
+from es_power.projections.history import Entry
+from es_power.projections.nearby import Wanted, newest, oldest
+from es_power.projections.outages import outages
+from es_power.projections.queries import View, find, label_of, texts
+
+__all__ = ["Why", "why"]
+
+_NEAR: Final = 60  # entries of the VM before its change and after, and of what others wrote
+
+_OTHERS: Final = tuple(
+    kind.__name__
+    for kind in (
+        QemuTerminated,
+        QemuEnded,
+        QemuStarted,
+        NovaTransitionLogged,
+        NovaRequestLogged,
+        NovaStopObserved,
+        RecordObserved,
+        Sent,
+        Refused,
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """Why a VM left the state that it was in, as far as the log knows at a position."""
+
+    instance: InstanceId
+    name: str | None
+    #: Where the change was; None where that is not told.
+    host: str | None
+    #: None: nothing is known of the VM's state at that moment.
+    verdict: Verdict | None
+    #: The state that the VM is in at the view's position, by its owner; None where nobody can say.
+    now: PowerState | None
+    #: Up to where the log was known.
+    position: Position
+
+
+async def why(view: View, vm: str, *, at: Timestamp | Moment | None = None) -> Why:
+    """Find why a VM stopped or paused last; or, with `at`, why it was in the state that it was in then.
+
+    A moment that was named by a position is what the log knew there. Raises as `find` does.
+    """
+    instance = await find(view, vm)
+    until, before = view.position, None
+    if isinstance(at, Moment):
+        until, before = (min(at.position, until), None) if at.by_position else (until, at.at)
+    elif at is not None:
+        before = at
+    change = await find_change(view, instance, until=until, at=before, in_force=at is not None)
+    name_of = await texts(view.log, [label := label_of(view.fleet, instance)])
+    owner = view.fleet.owner(instance).host
+    return Why(
+        instance=instance,
+        name=name_of(label),
+        host=change.fact.host if change else None,
+        verdict=judge(await _case(view, instance, change, until)) if change else None,
+        now=view.fleet.get(instance, owner).power_state if owner else None,
+        position=until,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- evidence
+
+
+async def _case(view: View, instance: InstanceId, change: Change, until: Position) -> Case:
+    first, prior = change.beginning, change.beginning.prior
+    episode = [] if change.told else await _episode(view, instance, change, until)
+    before = [entry.last_observed_at for entry in episode if entry.position < first.fact.position]
+    last_seen = max([*before, *([prior.seen_until] if prior else [])], default=None)
+    facts = list((await read_facts(view, instance, episode)).values())
+    times = [change.fact.at, *(fact.at for fact in facts)]
+    missed = isinstance(change.fact.event, StateObserved) and last_seen is not None
+    near = Wanted(
+        instance=instance,
+        kinds=_OTHERS,
+        until=until,
+        since=Timestamp(min([*times, *([last_seen] if missed and last_seen else [])]) - BEFORE),
+        before=Timestamp(max(times) + AROUND),
+    )
+    others = await read_facts(view, instance, await newest(view, near, _NEAR))
+    facts += [await _with_actor(view, fact, until) for fact in others.values()]
+    stream = change.stream or _stream_of(view, instance, change.fact.host)
+    around = await outages(view, instance, stream, change, last_seen=last_seen, until=until)
+    return Case(
+        change=change.fact,
+        from_state=first.from_state,
+        to_state=change.to_state,
+        since=prior.fact.at if prior else None,
+        last_seen=last_seen,
+        until=change.next_at,
+        facts=facts,
+        blind=around.blind,
+        reboot=around.reboot,
+        elsewhere=change.elsewhere,
+        log_read=await _log_read(view, stream, change, facts, Wanted(instance=instance, until=until)),
+        nova=_is_novas(view, instance) or any(isinstance(fact.event, RecordObserved) for fact in facts),
+    )
+
+
+async def _episode(view: View, instance: InstanceId, change: Change, until: Position) -> list[Entry]:
+    """The VM's entries on the host from the change before to the change after, but for the long time that it stays."""
+    prior = change.beginning.prior
+    before = Wanted(
+        instance=instance,
+        stream=change.stream,
+        after=prior.fact.position if prior else START,
+        until=change.fact.position,
+    )
+    after = replace(
+        before,
+        after=change.fact.position,
+        until=until if change.next_position is None else Position(min(change.next_position - 1, until)),
+        before=Timestamp(change.fact.at + BEFORE),
+    )
+    return [*await newest(view, before, _NEAR), *await oldest(view, after, _NEAR)]
+
+
+async def _with_actor(view: View, fact: Fact, until: Position) -> Fact:
+    """A command of ours with whom it comes from: the rule, and the person who approved it."""
+    if not isinstance(fact.event, Sent):
+        return fact
+    by, rule = None, None
+    with suppress(UnknownEventError):
+        for recorded in await view.log.read_stream(command_stream(fact.event.command)):
+            match recorded.event:
+                case StopRequested(policy=policy, rule=name):
+                    rule = f"es_power ({policy}, rule {name})"
+                case Approved(by=Label() as label) if recorded.position < fact.position <= until:
+                    by = (await texts(view.log, [label]))(label)
+    actor = f"{rule or 'es_power'}{f', approved by {by}' if by else ''}"
+    return replace(fact, texts={**fact.texts, "actor": actor})
+
+
+async def _log_read(view: View, stream: str | None, change: Change, facts: Sequence[Fact], its: Wanted) -> bool | None:
+    """Whether libvirt's log of the VM was read at that moment; None where its driver writes none."""
+    if change.told or any(isinstance(fact.event, QemuEnded) and fact.host == change.fact.host for fact in facts):
+        return True
+    if stream is None or not stream.rpartition("/")[2].startswith("qemu"):
+        return None
+    opened = replace(its, kinds=(QemuLogOpened.__name__,), before=Timestamp(change.fact.at + AROUND))
+    found = await newest(view, opened, _NEAR)
+    return any(told_host(entry.stream) == change.fact.host for entry in found)
+
+
+def _stream_of(view: View, instance: InstanceId, host: str | None) -> str | None:
+    """The observer's stream of a host that showed the VM."""
+    streams = [stream for stream in view.fleet.seen_on.get(instance, ()) if observed_host(stream) == host]
+    return streams[0] if streams else None
+
+
+def _is_novas(view: View, instance: InstanceId) -> bool:
+    said = view.fleet.vouched.get(instance)
+    return said is not None and said.is_novas
