@@ -120,9 +120,9 @@ def _logged(event: LoggedEvent) -> str:
         case QemuStarted():
             return "qemu log: starting up"
         case QemuTerminated(signal=signal, pid=pid):
-            return f"qemu log: terminating on signal {signal} from pid {pid}"
+            return f"qemu log: terminating on signal {signal}" + (f" from pid {pid}" if pid else "")
         case QemuEnded(reason=reason):
-            return f"qemu log: shutting down, reason={reason}"
+            return "qemu log: shutting down" + (f", reason={reason}" if reason else "")
         case NovaTransitionLogged(transition=transition):
             return f"nova log: VM {transition.capitalize()}"
         case NovaSkipLogged(task_state=task):

@@ -70,10 +70,19 @@ def history(
 
     async def question(opened: SqlLog) -> None:
         after = await find_before(opened, since, "--since", zone=printer.zone) if since else START
-        last = (await find_moment(opened, until, "--until", zone=printer.zone)).position if until else None
+        last = await find_moment(opened, until, "--until", zone=printer.zone) if until else None
+        begin = await find_moment(opened, since, "--since", zone=printer.zone) if since else None
         view = await take_view(opened)
         instance = await find(view, vm)
-        found = await ask_history(view, str(instance), after=after, until=last, opened=everything or following)
+        found = await ask_history(
+            view,
+            str(instance),
+            after=after,
+            until=last.position if last else None,
+            since_time=begin.at if begin and not begin.by_position else None,
+            until_time=last.at if last and not last.by_position else None,
+            opened=everything or following,
+        )
         if lines is not None:
             found = found[max(len(found) - lines, 0) :]
         printer.rows([line_row(line, instance) for line in (reversed(found) if reverse else found)], columns)

@@ -23,6 +23,7 @@ from es_power.cli import (
     gaps,
     history,
     hold,
+    imports,
     log,
     policy,
     replay,
@@ -68,7 +69,7 @@ def _app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     asking = (status, why, history, gaps, commands, replay, policy)
-    for module in (run, act, demo, doctor, *asking, hold, breaker, declare, log):
+    for module in (run, act, demo, doctor, *asking, hold, breaker, declare, imports, log):
         module.register(made)
     return made
 

@@ -18,6 +18,8 @@ class Lines:
     def __init__(self, *, offset: int = 0) -> None:
         #: Where the last whole line ended: a reader that starts anew goes on there.
         self.offset = offset
+        #: The number of the line that was given last, from where this began.
+        self.number = 0
         self._half = b""
         #: How long the unfinished line is by now, kept or not.
         self._length = 0
@@ -35,6 +37,7 @@ class Lines:
             length = self._length + len(piece)
             self.offset += length + 1
             self._half, self._length = b"", 0
+            self.number += 1
             yield (line.removesuffix(b"\r") if length <= LINE else None), self.offset
         self._length += len(rest)
         self._half = self._half + rest if self._length <= LINE else b""
@@ -45,6 +48,7 @@ class Lines:
             self.offset += self._length
             line = self._half.removesuffix(b"\r") if self._length <= LINE else None
             self._half, self._length = b"", 0
+            self.number += 1
             yield line, self.offset
 
 

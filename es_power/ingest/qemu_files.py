@@ -16,12 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 from uuid import UUID
 
 from es_power.domain.events import InstanceId
 from es_power.domain.time import Timestamp
-from es_power.ingest.opening import UNREADABLE, open_plain, open_text
+from es_power.ingest.opening import UNREADABLE, Text, open_plain, open_text
 from es_power.ingest.qemu_log import QemuLine, QemuLogParser
 
 _HEAD: Final = 256
@@ -170,7 +170,7 @@ class QemuFiles:
             if mark:
                 yield from self._advance(file, text, most=_AT_ONCE)
 
-    def _begin(self, name: str, mark: bytes, inode: int, text: BinaryIO, listed: _Listing) -> _File:
+    def _begin(self, name: str, mark: bytes, inode: int, text: Text, listed: _Listing) -> _File:
         """Find where to go on in a log that was not looked at since the start: perhaps in a rotated one."""
         if place := self._place(mark, inode):
             return _at(place, name, mark)
@@ -208,7 +208,7 @@ class QemuFiles:
                 with open_plain(other.path) as text:
                     yield from self._advance(file, text)
 
-    def _advance(self, file: _File, text: BinaryIO, *, most: int | None = None) -> Iterator[News]:
+    def _advance(self, file: _File, text: Text, *, most: int | None = None) -> Iterator[News]:
         """Read on from where the file's parser is."""
         text.seek(file.parser.reached)
         read = 0
@@ -246,7 +246,7 @@ def _at(place: Place, name: str, mark: bytes) -> _File:
 # --------------------------------------------------------------------------------------------------- contents
 
 
-def _mark(text: BinaryIO) -> bytes:
+def _mark(text: Text) -> bytes:
     """Hash a content's first line; empty where it has no whole one yet."""
     text.seek(0)
     head = text.read(_HEAD)
@@ -260,7 +260,7 @@ def _mark_at(path: str) -> bytes:
     return b""
 
 
-def _end(text: BinaryIO) -> tuple[int, InstanceId | None]:
+def _end(text: Text) -> tuple[int, InstanceId | None]:
     """Find the end of a log's last whole line, and whose log it was at its last start."""
     size = end = text.seek(0, os.SEEK_END)
     begin, tail, offset = end, b"", None

@@ -85,8 +85,9 @@ class QemuLogParser:
         #: Whose log this is, as far as was read; a name may be used by one VM after another.
         self.instance = instance
         self.name = name
-        #: Lines that could not be read.
+        #: How many lines could not be read, and the number of the first of them.
         self.unparsed = 0
+        self.first_unparsed = 0
         #: A start whose command did not name the VM yet.
         self._starting: tuple[Timestamp, int] | None = None
 
@@ -112,18 +113,18 @@ class QemuLogParser:
                 if _is_whole(line or b"", fact):
                     found.append(fact)
                 else:
-                    self.unparsed += 1
+                    self._count()
         return [*found, *self._started()]
 
     def _read(self, line: bytes | None, offset: int) -> Iterator[QemuLine]:
         if line is None or b"\0" in line:
-            self.unparsed += 1
+            self._count()
             return
         try:
             text = line.decode()
         except UnicodeDecodeError:
             if not any(words in line for words in _WORDS):
-                self.unparsed += 1
+                self._count()
                 return
             text = line.decode(errors="backslashreplace")
         if text.startswith(("-name ", "-uuid ")) or " -uuid " in text:
@@ -136,7 +137,7 @@ class QemuLogParser:
             if (found := pattern.fullmatch(text)) and (at := read_time(found[1])) is not None:
                 break
         else:
-            self.unparsed += 1
+            self._count()
             return
         yield from self._started()
         if pattern is _STARTING:
@@ -167,8 +168,12 @@ class QemuLogParser:
             try:
                 self.instance = InstanceId(UUID(options["-uuid"]))
             except ValueError:
-                self.unparsed += 1
+                self._count()
             yield from self._started()
+
+    def _count(self) -> None:
+        self.unparsed += 1
+        self.first_unparsed = self.first_unparsed or self._lines.number
 
     def _started(self) -> Iterator[QemuLine]:
         if self._starting is not None:

@@ -14,11 +14,14 @@ from es_power.domain import host as host_fold, instance as instance_fold
 from es_power.domain.decisions import Confirmed, PlanningStarted, Retried, Withdrawn
 from es_power.domain.events import (
     START,
+    Event,
     GapOpened,
     HostSwept,
     InstanceEvent,
     InstanceId,
+    InstanceNamed,
     InventoryRecorded,
+    Label,
     Position,
     RecordCleared,
     Recorded,
@@ -29,7 +32,7 @@ from es_power.domain.events import (
 )
 from es_power.domain.host import Host, Vouched
 from es_power.domain.instance import Instance, Owner
-from es_power.domain.streams import observed_host, planned_observer
+from es_power.domain.streams import is_imported, observed_host, planned_observer
 from es_power.domain.time import NEVER, Timestamp
 
 _UNSEEN = Instance()
@@ -90,6 +93,10 @@ class Fleet:
         #: The streams on which a VM was ever seen.
         self.seen_on: dict[InstanceId, tuple[str, ...]] = {}
         self.vouched: dict[InstanceId, Vouched] = {}
+        #: The instances that imported facts tell of, by stream, with the name that they have there; what a store has to
+        #: write of it. They bear on nothing else.
+        self.told: dict[InstanceId, dict[str, Label | None]] = {}
+        self.told_anew: set[tuple[InstanceId, str]] = set()
         #: Records that could not be applied, and why.
         self.quarantined: dict[Position, str] = {}
 
@@ -157,6 +164,9 @@ class Fleet:
 
     def _apply_elsewhere(self, recorded: Recorded) -> None:
         event = recorded.event
+        if is_imported(recorded.stream):
+            self._tell(recorded.stream, event)
+            return
         if isinstance(event, PlanningStarted):
             place = self.places.get(planned_observer(recorded.stream) or "")
             if place:
@@ -175,6 +185,14 @@ class Fleet:
         elif isinstance(event, Retried | Withdrawn | Confirmed):
             # The command is out of the way, so what a sweep says of the instance may call for another.
             self._touch(event.instance)
+
+    def _tell(self, stream: str, event: Event) -> None:
+        if not isinstance(event, InstanceEvent):
+            return
+        streams = self.told.setdefault(event.instance, {})
+        if isinstance(event, InstanceNamed) or stream not in streams:
+            streams[stream] = event.name if isinstance(event, InstanceNamed) else None
+            self.told_anew.add((event.instance, stream))
 
     def _touch(self, instance: InstanceId) -> None:
         for stream in self.seen_on.get(instance, ()):

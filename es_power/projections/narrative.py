@@ -22,7 +22,8 @@ from es_power.domain.events import (
     Recorded,
     StateObserved,
 )
-from es_power.domain.streams import told_host
+from es_power.domain.streams import is_imported, told_host
+from es_power.domain.time import Timestamp
 from es_power.errors import UnknownEventError
 from es_power.projections.history import Entry
 from es_power.projections.queries import View, find, part, texts
@@ -58,9 +59,19 @@ class Line:
 
 
 async def history(
-    view: View, vm: str, *, after: Position = START, until: Position | None = None, opened: bool = False
+    view: View,
+    vm: str,
+    *,
+    after: Position = START,
+    until: Position | None = None,
+    since_time: Timestamp | None = None,
+    until_time: Timestamp | None = None,
+    opened: bool = False,
 ) -> list[Line]:
     """The history of a VM in the order of the log, `after` < position <= `until`; raises as `find` does.
+
+    What was imported stands at its place in time: before the first line that was observed after it. Where a time was
+    asked for, `since_time` and `until_time` say which of it is within, whenever it was imported.
 
     With `opened`, each observation of a run is a line of its own.
     """
@@ -68,11 +79,16 @@ async def history(
     last = view.position if until is None else until
     entries = [
         entry
-        for entry in await _entries(view, instance, after=after, until=last)
-        if entry.position <= last and entry.last_position > after
+        for entry in await _entries(
+            view,
+            instance,
+            after=after if since_time is None else START,
+            until=last if until_time is None else view.position,
+        )
+        if _is_within(entry, after, last, since_time, until_time)
     ]
     if not opened:
-        return await _lines(view, instance, entries, {})
+        return await _lines(view, instance, _in_time(entries), {})
     singles: list[Entry] = []
     facts: dict[Key, Recorded] = {}
     for entry in entries:
@@ -83,7 +99,7 @@ async def history(
             if after < recorded.position <= last:
                 facts[recorded.position, recorded.index] = recorded
                 singles.append(_single(entry, recorded))
-    return await _lines(view, instance, sorted(singles, key=_place), facts)
+    return await _lines(view, instance, _in_time(sorted(singles, key=_place)), facts)
 
 
 async def follow(view: View, instance: InstanceId) -> AsyncIterator[Line]:
@@ -141,6 +157,35 @@ async def _entries(view: View, instance: InstanceId, *, after: Position, until: 
         for _, entry in sorted(entries.items())
         if entry.instance == instance or first[entry.stream] <= entry.position <= gone.get(entry.stream, entry.position)
     ]
+
+
+def _is_within(
+    entry: Entry, after: Position, last: Position, since_time: Timestamp | None, until_time: Timestamp | None
+) -> bool:
+    begins = entry.last_position > after
+    ends = entry.position <= last
+    if is_imported(entry.stream):
+        begins = begins if since_time is None else entry.observed_at >= since_time
+        ends = ends if until_time is None else entry.observed_at <= until_time
+    return begins and ends
+
+
+def _in_time(entries: Sequence[Entry]) -> list[Entry]:
+    """Put what was imported to its place in time; all else stays in the order of the log."""
+    told = sorted(
+        (entry for entry in entries if is_imported(entry.stream)), key=lambda entry: (entry.observed_at, entry.position)
+    )
+    placed: list[Entry] = []
+    waiting = iter(told)
+    following = next(waiting, None)
+    for entry in entries:
+        if is_imported(entry.stream):
+            continue
+        while following is not None and following.observed_at < entry.observed_at:
+            placed.append(following)
+            following = next(waiting, None)
+        placed.append(entry)
+    return [*placed, *([following] if following is not None else []), *waiting]
 
 
 def _place(entry: Entry) -> tuple[int, int]:

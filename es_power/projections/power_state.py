@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from hashlib import sha256
 
-from es_power.domain.events import InstanceId, Label, Position
+from es_power.domain.events import START, InstanceId, Label, Position
 from es_power.domain.instance import Instance
 from es_power.domain.policy import mirrored
 from es_power.domain.states import UNKNOWN, PowerState, VmState
-from es_power.domain.streams import observed_host
-from es_power.domain.time import SECOND, Timestamp
+from es_power.domain.streams import observed_host, told_host
+from es_power.domain.time import NEVER, SECOND, Timestamp
 from es_power.projections.fleet import Fleet, Place
 
 
@@ -49,14 +49,21 @@ def power_rows(fleet: Fleet, *, now: Timestamp, everything: bool = False) -> Ite
         for row in rows_of(fleet, instance, now=now, everything=everything):
             if everything or not row.gone:
                 yield row
+    if everything:
+        for instance in fleet.told:
+            if instance not in fleet.seen_on:
+                yield from rows_of(fleet, instance, now=now)
 
 
 def rows_of(fleet: Fleet, instance: InstanceId, *, now: Timestamp, everything: bool = False) -> Iterator[PowerRow]:
     """Read one instance's row at `now`, gone or not; with `everything`, one for each host that ever showed it.
 
-    Where several hosts show it on, each of them has a row.
+    Where several hosts show it on, each of them has a row. One that only imported facts tell of has a row that says so.
     """
     streams = fleet.seen_on.get(instance, ())
+    if not streams:
+        yield from _told_rows(fleet, instance)
+        return
     owner = fleet.owner(instance)
     last = max(streams, key=lambda stream: fleet.get(instance, stream).position)
     word_counts = (owner.host,) if owner.host else owner.conflict or (last,)
@@ -85,6 +92,29 @@ def _row(fleet: Fleet, instance: InstanceId, stream: str, known: Instance, doubt
         reason=known.reason,
         note=doubt,
     )
+
+
+def _told_rows(fleet: Fleet, instance: InstanceId) -> Iterator[PowerRow]:
+    # The newest word, before all one that names it.
+    for stream, name in sorted(fleet.told.get(instance, {}).items(), key=lambda told: told[1] is not None)[-1:]:
+        said = fleet.vouched.get(instance)
+        yield PowerRow(
+            instance=instance,
+            name=name,
+            host=told_host(stream) or stream,
+            power_state=UNKNOWN,
+            vm_state=said.vm_state if said else None,
+            task_state=said.task_state if said else None,
+            policy="follow",
+            since=NEVER,
+            observed_at=NEVER,
+            position=START,
+            provisional=False,
+            gone=False,
+            state=None,
+            reason=None,
+            note="imported: never observed",
+        )
 
 
 def _doubt(fleet: Fleet, instance: InstanceId, stream: str, known: Instance, now: Timestamp) -> str:

@@ -26,7 +26,7 @@ from es_power.domain.events import (
     Position,
     Recorded,
 )
-from es_power.domain.streams import observed_host
+from es_power.domain.streams import observed_host, told_host
 from es_power.domain.time import Timestamp
 from es_power.errors import AmbiguousNameError, InstanceNotFoundError, SealBrokenError
 from es_power.log import SqlLog
@@ -147,11 +147,16 @@ async def find(view: View, text: str) -> InstanceId:
 
 async def _find(view: View, fleet: Fleet, text: str) -> InstanceId:
     instance = _as_uuid(text)
-    if instance in fleet.seen_on:
+    if instance in fleet.seen_on or instance in fleet.told:
         return instance
     kept = shown(text)  # of a very long name the log keeps no more
-    name_of = await texts(view.log, (known.name for _, _, known in fleet))
+    told = [(instance, *named) for instance, streams in fleet.told.items() for named in streams.items()]
+    name_of = await texts(view.log, [*(known.name for _, _, known in fleet), *(name for _, _, name in told)])
     bearers = [
+        _Bearer(instance, told_host(stream) or stream, name_of(name) or "", present=False)
+        for instance, stream, name in told
+    ]
+    bearers += [
         _Bearer(instance, observed_host(stream) or stream, name_of(known.name) or "", present=not known.gone)
         for instance, stream, known in fleet
     ]
@@ -348,4 +353,6 @@ def label_of(fleet: Fleet, instance: InstanceId) -> Label | None:
     hosts = fleet.hosts_of(instance)
     owner = fleet.owner(instance).host
     known = hosts[owner] if owner else max(hosts.values(), key=lambda known: known.position, default=None)
-    return known.name if known else None
+    if known is not None:
+        return known.name
+    return next((name for name in reversed(fleet.told.get(instance, {}).values()) if name), None)

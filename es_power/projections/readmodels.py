@@ -18,6 +18,7 @@ from es_power.domain.events import (
 )
 from es_power.domain.host import Host, Vouched
 from es_power.domain.policy import Policy
+from es_power.domain.streams import is_imported
 from es_power.projections.command_table import CommandTable
 from es_power.projections.fleet import Fleet
 from es_power.projections.history import Entry, History
@@ -92,6 +93,8 @@ class ReadModels:
         changes = self.fleet.apply(recorded)
         for entry in self.history.apply(recorded, changes, before=before):
             step.entries[entry.position, entry.index] = entry
+        if is_imported(recorded.stream):
+            return  # it is told, and nothing follows from it
         row = self.commands.apply(recorded)
         if row is not None:
             step.commands[row.position] = row

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from es_power.domain.events import InstanceId, Position
+from es_power.domain.events import InstanceId, Label, Position
 from es_power.domain.host import Host, Vouched
 from es_power.domain.instance import Instance
 from es_power.domain.time import Timestamp
@@ -44,6 +44,7 @@ class _Fleet(msgspec.Struct, array_like=True, frozen=True):
     several: dict[UUID, list[str]]
     vouched: dict[UUID, Vouched]
     quarantined: dict[int, str]
+    told: dict[UUID, dict[str, Label | None]]
 
 
 _READ: Final = msgspec.msgpack.Decoder(_Fleet).decode
@@ -57,6 +58,7 @@ def pack(fleet: Fleet) -> bytes:
         several={instance: list(streams) for instance, streams in fleet.seen_on.items() if len(streams) > 1},
         vouched=dict(fleet.vouched.items()),
         quarantined=dict(fleet.quarantined.items()),
+        told={instance: dict(streams) for instance, streams in fleet.told.items()},
     )
     return zlib.compress(_PACK(snapshot), level=1)
 
@@ -73,6 +75,7 @@ def unpack(data: bytes) -> Fleet:
         fleet.seen_on[InstanceId(instance)] = tuple(streams)
     fleet.vouched = {InstanceId(instance): said for instance, said in snapshot.vouched.items()}
     fleet.quarantined = {Position(position): reason for position, reason in snapshot.quarantined.items()}
+    fleet.told = {InstanceId(instance): streams for instance, streams in snapshot.told.items()}
     return fleet
 
 

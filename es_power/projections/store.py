@@ -34,6 +34,7 @@ from es_power.projections.tables import (
     SNAPSHOTS,
     STOP_COMMANDS,
     TIMES,
+    TOLD,
     VOUCHED,
     Row,
     command_of,
@@ -47,12 +48,14 @@ from es_power.projections.tables import (
     keeping_row,
     place_of,
     times_row,
+    told_of,
+    told_row,
     vouched_of,
     vouched_row,
 )
 from es_power.projections.times import BLOCK, Block, Times
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of the tables' meaning; tables of another version are not read, but rebuilt."""
 
 _NAME: Final = "read models"
@@ -131,8 +134,7 @@ class Store:
                 # Rows say what is true now, so those that are there already are written again as they should be.
                 self._write(connection, models, step, snapshots=_snapshots(models, step, checkpoint))
                 self._move(connection, models.fleet.position)
-        for place in models.fleet.places.values():
-            place.dirty.clear()
+        _is_written(models)
         return True
 
     def rebuild(self, models: ReadModels, past: Step) -> None:
@@ -153,6 +155,9 @@ class Store:
             fresh.create_all(connection)
             for place in models.fleet.places.values():
                 place.dirty.update(place.instances)
+            models.fleet.told_anew.update(
+                (instance, stream) for instance, streams in models.fleet.told.items() for stream in streams
+            )
             step = Step(
                 entries={(entry.position, entry.index): entry for entry in past.entries.values()},
                 commands={row.position: row for row in models.commands.rows.values()},
@@ -167,8 +172,7 @@ class Store:
                 for index in table.indexes:
                     index.create(connection)
             self._move(connection, models.fleet.position)
-        for place in models.fleet.places.values():
-            place.dirty.clear()
+        _is_written(models)
 
     def history(
         self, instance: InstanceId, streams: Collection[str], *, after: Position, until: Position
@@ -223,6 +227,8 @@ class Store:
             where[POWER_STATE],
             (instance_row(instance, stream, place) for stream, place in places for instance in place.dirty),
         )
+        told = ((instance, stream, fleet.told[instance][stream]) for instance, stream in fleet.told_anew)
+        self._put(connection, where[TOLD], (told_row(*each) for each in told))
         self._put(connection, where[HISTORY], map(entry_row, step.entries.values()))
         self._put(connection, where[STOP_COMMANDS], map(command_row, step.commands.values()))
         self._put(
@@ -275,6 +281,12 @@ def _snapshots(models: ReadModels, step: Step, checkpoint: Position) -> Mapping[
     return {**step.snapshots, position: pack(models.fleet)}
 
 
+def _is_written(models: ReadModels) -> None:
+    for place in models.fleet.places.values():
+        place.dirty.clear()
+    models.fleet.told_anew.clear()
+
+
 @contextmanager
 def _damage() -> Iterator[None]:
     try:
@@ -320,6 +332,9 @@ def _load(connection: sa.Connection, *, resume: bool) -> ReadModels:
         seen_on[instance] = (*seen_on.get(instance, ()), row["stream"])
     for row in connection.execute(sa.select(VOUCHED)).mappings():
         models.fleet.vouched[InstanceId(UUID(bytes=row["instance"]))] = vouched_of(row)
+    for row in connection.execute(sa.select(TOLD)).mappings():
+        instance, stream, name = told_of(row)
+        models.fleet.told.setdefault(instance, {})[stream] = name
     for row in connection.execute(sa.select(HISTORY).where(HISTORY.c.open)).mappings():
         entry = entry_of(row)
         assert entry.instance is not None

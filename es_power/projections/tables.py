@@ -80,6 +80,16 @@ VOUCHED: Final = sa.Table(
 LOGGED: Final = sa.text("kind IN ('QemuStarted', 'QemuEnded', 'NovaTransitionLogged')")
 """Lines of other programs' logs that tell a state; as a text, since an index of some rows is only used by its own."""
 
+#: Which instances imported facts tell of, and by which names.
+TOLD: Final = sa.Table(
+    "told",
+    METADATA,
+    sa.Column("instance", sa.LargeBinary(16), primary_key=True),
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("label", sa.BigInteger),
+    sa.Column("label_digest", sa.LargeBinary),
+)
+
 HISTORY: Final = sa.Table(
     "history",
     METADATA,
@@ -152,7 +162,7 @@ SNAPSHOTS: Final = sa.Table(
     sa.Column("fleet", sa.LargeBinary, nullable=False),
 )
 
-MODELS: Final = (POWER_STATE, HOSTS, VOUCHED, HISTORY, STOP_COMMANDS, KEEPING, TIMES, SNAPSHOTS)
+MODELS: Final = (POWER_STATE, HOSTS, VOUCHED, TOLD, HISTORY, STOP_COMMANDS, KEEPING, TIMES, SNAPSHOTS)
 """The tables that a rebuild replaces."""
 
 Row = Mapping[Any, Any]
@@ -287,6 +297,22 @@ def times_row(block: Block) -> Row:
 def place_of(row: Row) -> Place:
     """Read a host back, without its VMs."""
     return Place(host=_HOST(row["host"]), version=row["version"], recorded_at=row["recorded_at"])
+
+
+def told_row(instance: InstanceId, stream: str, name: Label | None) -> Row:
+    """Write that imported facts tell of an instance."""
+    return {
+        "instance": instance.bytes,
+        "stream": stream,
+        "label": name and name.id,
+        "label_digest": name and name.digest,
+    }
+
+
+def told_of(row: Row) -> tuple[InstanceId, str, Label | None]:
+    """Read it back."""
+    label = None if row["label"] is None else Label(id=row["label"], digest=row["label_digest"])
+    return InstanceId(UUID(bytes=row["instance"])), row["stream"], label
 
 
 def vouched_row(instance: InstanceId, said: Vouched) -> Row:
