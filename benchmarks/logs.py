@@ -1,7 +1,7 @@
 """Logs to measure with, written through the log's own insert path, thousands of records a commit."""
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -143,16 +143,32 @@ def sweeps(number: int, on: list[HostStream], *, between_changes: int | None = B
             yield host.append(host.sweep(at, bytes(known)))
 
 
-def write(path: Path, appends: Iterable[Append]) -> Path:
-    """Make a log of these appends; returns its path."""
+def write(path: Path, appends: Iterable[Append], *, group: int = _GROUP, in_time: bool = False) -> Path:
+    """Make a log of these appends, so many in a commit; returns its path.
+
+    Where it is `in_time`, a commit is recorded when its last fact was seen, so that its others come in a little late.
+    """
     database = Database(path)
     ensure_schema(database)
     codec, ticks = Codec(), count(T0)
-    appender = Appender(database, lambda: Timestamp(next(ticks)))
-    rest = iter(appends)
-    while group := [prepare(append, codec) for append in islice(rest, _GROUP)]:
-        for outcome in appender.commit(group):
+    rest, last = _watched(appends)
+    appender = Appender(database, last if in_time else lambda: Timestamp(next(ticks)))
+    while prepared := [prepare(append, codec) for append in islice(rest, group)]:
+        for outcome in appender.commit(prepared):
             if isinstance(outcome, Exception):
                 raise outcome
     database.close()
     return path
+
+
+def _watched(appends: Iterable[Append]) -> tuple[Iterator[Append], Callable[[], Timestamp]]:
+    """The same appends, and a clock that shows when the last fact of those that were taken was seen."""
+    seen = T0
+
+    def watching() -> Iterator[Append]:
+        nonlocal seen
+        for append in appends:
+            seen = max(seen, append.writes[-1].events[-1].observed_at)
+            yield append
+
+    return watching(), lambda: seen

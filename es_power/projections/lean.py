@@ -8,7 +8,7 @@ VM that one host alone has shown may be ahead: a second one's word would bear on
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -37,7 +37,6 @@ _SWEPT: Final = HostSwept.__name__
 #: The power_state that a lifecycle event leaves, by libvirt's number.
 _AFTER: Final = {event: transition.power_state for event, transition in TRANSITIONS.items()}
 _ON: Final = frozenset(state for state in PowerState if state.is_on)
-_FIELDS: Final = tuple(field.name for field in fields(Instance))
 
 
 async def fold_fleet(
@@ -247,13 +246,34 @@ class _Ahead:
     name: Label | None
 
     def __init__(self, instance: InstanceId, known: Instance) -> None:
+        # Field by field: a loop over their names costs three times as much, for each VM of a fleet.
         self.instance = instance
-        for name in _FIELDS:
-            setattr(self, name, getattr(known, name))
+        self.power_state, self.provisional, self.since = known.power_state, known.provisional, known.since
+        self.observed_at, self.position, self.index = known.observed_at, known.position, known.index
+        self.connection, self.number = known.connection, known.number
+        self.last_event, self.last_detail = known.last_event, known.last_detail
+        self.state, self.reason, self.gone = known.state, known.reason, known.gone
+        self.left_on, self.name = known.left_on, known.name
 
     def known(self) -> Instance:
         """What is known of the VM, as the fleet keeps it."""
-        return Instance(**{name: getattr(self, name) for name in _FIELDS})
+        return Instance(
+            power_state=self.power_state,
+            provisional=self.provisional,
+            since=self.since,
+            observed_at=self.observed_at,
+            position=self.position,
+            index=self.index,
+            connection=self.connection,
+            number=self.number,
+            last_event=self.last_event,
+            last_detail=self.last_detail,
+            state=self.state,
+            reason=self.reason,
+            gone=self.gone,
+            left_on=self.left_on,
+            name=self.name,
+        )
 
     def announced(self, position: Position, raw: Raw) -> None:
         """Apply a LifecycleEvent."""

@@ -1,11 +1,11 @@
 """The current power_state table: one row for each instance, from the host whose word counts."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields
 from hashlib import sha256
 
 from es_power.domain.events import START, InstanceId, Label, Position
-from es_power.domain.instance import Instance
+from es_power.domain.instance import Instance, Owner
 from es_power.domain.policy import mirrored
 from es_power.domain.states import UNKNOWN, PowerState, VmState
 from es_power.domain.streams import observed_host, told_host
@@ -65,11 +65,15 @@ def rows_of(fleet: Fleet, instance: InstanceId, *, now: Timestamp, everything: b
         yield from _told_rows(fleet, instance)
         return
     owner = fleet.owner(instance)
-    last = max(streams, key=lambda stream: fleet.get(instance, stream).position)
-    word_counts = (owner.host,) if owner.host else owner.conflict or (last,)
-    for stream in streams if everything else word_counts:
+    for stream in streams if everything else _whose_word_counts(fleet, instance, owner):
         known = fleet.get(instance, stream)
-        yield _row(fleet, instance, stream, known, _doubt(fleet, instance, stream, known, now))
+        yield _row(fleet, instance, stream, known, _doubt(fleet.places[stream], known, owner, now))
+
+
+def _whose_word_counts(fleet: Fleet, instance: InstanceId, owner: Owner) -> Collection[str]:
+    if owner.host or owner.conflict:
+        return (owner.host,) if owner.host else owner.conflict
+    return (max(fleet.seen_on[instance], key=lambda stream: fleet.get(instance, stream).position),)
 
 
 def _row(fleet: Fleet, instance: InstanceId, stream: str, known: Instance, doubt: str) -> PowerRow:
@@ -117,10 +121,9 @@ def _told_rows(fleet: Fleet, instance: InstanceId) -> Iterator[PowerRow]:
         )
 
 
-def _doubt(fleet: Fleet, instance: InstanceId, stream: str, known: Instance, now: Timestamp) -> str:
+def _doubt(place: Place, known: Instance, owner: Owner, now: Timestamp) -> str:
     """Why nobody can say what this VM's state is; empty where somebody can."""
-    host = fleet.places[stream].host
-    owner = fleet.owner(instance)
+    host = place.host
     if host.blind_since is not None:
         return f"blind: {host.blind_reason}"
     if owner.conflict:
@@ -131,7 +134,7 @@ def _doubt(fleet: Fleet, instance: InstanceId, stream: str, known: Instance, now
         return f"libvirt's state {known.state} is not one we know"
     if known.power_state is None:
         return "never observed"
-    if is_old(fleet.places[stream], known.observed_at, now):
+    if is_old(place, known.observed_at, now):
         return "not seen for two spacings" if host.running else "not seen since the service stopped"
     return ""
 

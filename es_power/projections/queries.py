@@ -223,7 +223,7 @@ async def status(view: View, vm: str | None = None, *, now: Timestamp, everythin
     else:
         rows = list(rows_of(view.fleet, await find(view, vm), now=now, everything=everything))
     name_of = await texts(view.log, (row.name for row in rows))
-    return _sorted([Status(name=name_of(row.name), row=row) for row in rows])
+    return _sorted(Status(name=name_of(row.name), row=row) for row in rows)
 
 
 async def _status_then(view: View, then: Then, vm: str | None, *, everything: bool) -> list[Status]:
@@ -242,20 +242,18 @@ async def _status_then(view: View, then: Then, vm: str | None, *, everything: bo
             )
     rows = list(retold(rows, view.fleet, told))
     names = {row.instance: row.name for row in rows}
-    if None in names.values():
+    if nameless := [row.instance for row in rows if row.name is None]:
         # Who bears no name yet bears the one that it had later, or that of the file that tells of it.
         later = await _known_fleet(view, then)
-        names = {instance: name or label_of(later, instance) for instance, name in names.items()}
+        names |= {instance: label_of(later, instance) for instance in nameless}
     files = {instance: told[instance].file for instance, name in names.items() if name is None and instance in told}
     text_of = await texts(view.log, [*names.values(), *files.values()])
     return _sorted(
-        [
-            Status(
-                name=_vm_of(text_of(files[row.instance])) if row.instance in files else text_of(names[row.instance]),
-                row=replace(row, name=names[row.instance]),
-            )
-            for row in rows
-        ]
+        Status(
+            name=_vm_of(text_of(files[row.instance])) if row.instance in files else text_of(names[row.instance]),
+            row=row if row.name else replace(row, name=names[row.instance]),
+        )
+        for row in rows
     )
 
 
