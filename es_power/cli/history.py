@@ -9,7 +9,9 @@ from es_power.answers.rows import FOLLOWED, HISTORY, line_row
 from es_power.cli.options import (
     ASK,
     UNDERSTOOD,
+    AsOfOption,
     ConfigOption,
+    KnownAtOption,
     LogOption,
     OutputOption,
     Printer,
@@ -19,7 +21,7 @@ from es_power.cli.options import (
     find_before,
     find_moment,
     place,
-    take_view,
+    take_view_then,
 )
 from es_power.domain.events import START
 from es_power.log import SqlLog
@@ -44,6 +46,8 @@ def history(
     until: Annotated[str | None, typer.Option("--until", "-U", metavar="TIME|POSITION", help="Up to then.")] = None,
     lines: Annotated[int | None, typer.Option("--lines", "-n", min=0, help="Only the newest so many.")] = None,
     reverse: Annotated[bool, typer.Option("--reverse", "-r", help="Newest first.")] = False,
+    as_of: AsOfOption = None,
+    known_at: KnownAtOption = None,
     following: Annotated[
         bool,
         typer.Option("--follow", "-f", help="Go on with what comes, each observation by itself (json: one a line)."),
@@ -62,6 +66,8 @@ def history(
     """
     if following and (reverse or until):
         raise typer.BadParameter("what is to come has no --reverse and no --until", param_hint="'--follow'")
+    if following and (as_of or known_at):
+        raise typer.BadParameter("what is to come is not of another time", param_hint="'--follow'")
     if following and output is Format.JSON:
         output = Format.JSONL
     if following and lines is None and since is None:
@@ -72,7 +78,7 @@ def history(
         after = await find_before(opened, since, "--since", zone=printer.zone) if since else START
         last = await find_moment(opened, until, "--until", zone=printer.zone) if until else None
         begin = await find_moment(opened, since, "--since", zone=printer.zone) if since else None
-        view = await take_view(opened)
+        view = await take_view_then(opened, as_of, known_at, zone=printer.zone)
         instance = await find(view, vm)
         found = await ask_history(
             view,

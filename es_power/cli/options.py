@@ -15,7 +15,7 @@ from es_power.domain.time import Timestamp, moment
 from es_power.ingest.clock import now
 from es_power.log import SqlLog, open_log
 from es_power.output import Column, Format, Row, printable, write
-from es_power.projections.as_of import Moment, moment_at, read_moment
+from es_power.projections.as_of import Moment, moment_at, moment_of, read_moment
 from es_power.projections.queries import View, look
 from es_power.settings import load
 
@@ -186,7 +186,23 @@ async def find_moment(log: SqlLog, text: str, flag: str, *, zone: tzinfo | None)
 async def take_view_then(
     log: SqlLog, as_of: str | None, known_at: str | None, *, zone: tzinfo | None, table_only: bool = False
 ) -> View:
-    """Take a view of now, or of the times that --as-of and --known-at name."""
+    """Take a view of now, or of the times that --as-of and --known-at name; tell where the log had not begun then."""
     asked = await find_moment(log, as_of, "--as-of", zone=zone) if as_of is not None else None
     known = await find_moment(log, known_at, "--known-at", zone=zone) if known_at is not None else None
-    return await take_view(log, as_of=asked, known_at=known, table_only=table_only)
+    view = await take_view(log, as_of=asked, known_at=known, table_only=table_only)
+    await tell_of_the_beginning(view, zone=zone)
+    return view
+
+
+async def tell_of_the_beginning(view: View, *, zone: tzinfo | None) -> None:
+    """Say so where nothing was seen yet at the time of a view, or nothing was known: what is missing is not "off"."""
+    if view.then is None or view.then.position != START:
+        return
+    if await view.log.head() == START:
+        note("es-power: the log is empty")
+        return
+    begins = moment((await moment_of(view.log, Position(1))).at).astimezone(zone).isoformat(" ", "seconds")
+    if view.then.known == START:
+        note(f"es-power: nothing was known then: the log begins at {begins}")
+    else:
+        note(f"es-power: nobody looked then: the log begins at {begins}; of the time before, only imported lines tell")

@@ -15,10 +15,12 @@ import typer
 
 from es_power.cli import (
     act,
+    as_of,
     breaker,
     commands,
     declare,
     demo,
+    diff,
     doctor,
     gaps,
     history,
@@ -68,7 +70,7 @@ def _app() -> typer.Typer:
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
     )
-    asking = (status, why, history, gaps, commands, replay, policy)
+    asking = (status, why, as_of, history, diff, gaps, commands, replay, policy)
     for module in (run, act, demo, doctor, *asking, hold, breaker, declare, imports, log):
         module.register(made)
     return made

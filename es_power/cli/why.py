@@ -9,15 +9,15 @@ from es_power.cli.options import (
     ASK,
     UNDERSTOOD,
     ConfigOption,
+    KnownAtOption,
     LogOption,
     OutputOption,
     Printer,
     UtcOption,
     VmArgument,
     ask,
-    find_moment,
     place,
-    take_view,
+    take_view_then,
 )
 from es_power.log import SqlLog
 from es_power.output import Format
@@ -36,6 +36,7 @@ def why(
         str | None,
         typer.Option("--as-of", metavar="TIME|POSITION", help=f"Why it was as it was then. {UNDERSTOOD}"),
     ] = None,
+    known_at: KnownAtOption = None,
     log: LogOption = None,
     config: ConfigOption = None,
     output: OutputOption = Format.TABLE,
@@ -48,8 +49,8 @@ def why(
     printer = Printer(output, utc)
 
     async def question(opened: SqlLog) -> Why:
-        then = await find_moment(opened, as_of, "--as-of", zone=printer.zone) if as_of is not None else None
-        return await ask_why(await take_view(opened), vm, at=then)
+        view = await take_view_then(opened, as_of, known_at, zone=printer.zone)
+        return await ask_why(view, vm, at=view.then.at if view.then and as_of is not None else None)
 
     _print(printer, ask(place(log, config), question))
 

@@ -4,8 +4,8 @@ The read model says where in the log each line's fact stands; what it says is re
 edge of the time that was asked for is shown whole; opened, only its observations within.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, fields, replace
 
 import trio
@@ -14,6 +14,7 @@ from es_power.domain.decisions import CommandEvent
 from es_power.domain.events import (
     START,
     Event,
+    GapOpened,
     HostSwept,
     InstanceId,
     InventoryRecorded,
@@ -25,9 +26,11 @@ from es_power.domain.events import (
 from es_power.domain.streams import is_imported, told_host
 from es_power.domain.time import Timestamp
 from es_power.errors import UnknownEventError
+from es_power.projections.as_of import Then
 from es_power.projections.history import Entry
 from es_power.projections.queries import View, find, part, texts
 from es_power.projections.reader import BATCH, next_batch
+from es_power.projections.times import source_time
 
 __all__ = ["Line", "follow", "history"]
 
@@ -87,6 +90,8 @@ async def history(
         )
         if _is_within(entry, after, last, since_time, until_time)
     ]
+    if view.then is not None:
+        entries = await _counted(view, instance, entries, view.then)
     if not opened:
         return await _lines(view, instance, _in_time(entries), {})
     singles: list[Entry] = []
@@ -152,8 +157,9 @@ async def _entries(view: View, instance: InstanceId, *, after: Position, until: 
             first[entry.stream] = min(entry.position, first.get(entry.stream, entry.position))
     gone = {stream: known.position for stream, known in streams.items() if known.gone}
     entries = {_place(entry): entry for entry in [*stored, *newer]}
+    places = view.fleet.places  # of another time, without a host that came later
     return [
-        entry.through(view.fleet.places[entry.stream].host) if entry.open else entry
+        entry.through(places[entry.stream].host) if entry.open and entry.stream in places else entry
         for _, entry in sorted(entries.items())
         if entry.instance == instance or first[entry.stream] <= entry.position <= gone.get(entry.stream, entry.position)
     ]
@@ -188,6 +194,29 @@ def _in_time(entries: Sequence[Entry]) -> list[Entry]:
     return [*placed, *([following] if following is not None else []), *waiting]
 
 
+async def _counted(view: View, instance: InstanceId, entries: Sequence[Entry], then: Then) -> list[Entry]:
+    """Those of the facts that count in a view of another time, a run with the observations that do."""
+    later = [entry.position for entry in entries if entry.kind == GapOpened.__name__ and entry.position > then.position]
+    opened = await view.log.read_at(later) if later else {}
+    since = {recorded.position: source_time(recorded.event) for recorded in opened.values()}
+    found = [entry for entry in entries if then.has(entry.position, since.get(entry.position, entry.observed_at))]
+    return [
+        await _cut(view, instance, entry, then) if _is_run(entry) and entry.last_position > then.position else entry
+        for entry in found
+    ]
+
+
+async def _cut(view: View, instance: InstanceId, run: Entry, then: Then) -> Entry:
+    count, last = 0, run
+    async with aclosing(_observations(view, instance, run)) as observations:
+        async for recorded in observations:
+            if not then.has(recorded.position, recorded.event.observed_at):
+                break
+            count, last = count + 1, _single(run, recorded)
+    whole = replace(run, open=False, sweeps=None, last_position=last.position, last_observed_at=last.observed_at)
+    return replace(whole, count=max(count, 1))
+
+
 def _place(entry: Entry) -> tuple[int, int]:
     return entry.position, -1 if entry.index is None else entry.index
 
@@ -199,7 +228,7 @@ def _is_run(entry: Entry) -> bool:
 # ---------------------------------------------------------------------------------------------- opened runs
 
 
-async def _observations(view: View, instance: InstanceId, run: Entry) -> AsyncIterator[Recorded]:
+async def _observations(view: View, instance: InstanceId, run: Entry) -> AsyncGenerator[Recorded, None]:
     """Read the observations that a run stands for: all of this VM in its stream, from the first to the last."""
     log = view.log
     orders: dict[int, Mapping[InstanceId, int]] = {}

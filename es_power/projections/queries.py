@@ -103,7 +103,7 @@ async def look(
     """Take a view of a log as it is now, or as it was at a position.
 
     Or of what was true `as_of` a moment, by what is known now or was `known_at` another (`as_of.read_moment` reads
-    one): such a view says itself what time it is in it, and is good for `status`, `find`, `history` and `differences`.
+    one): such a view says itself what time it is in it, and is good for `status`, `find`, `history` and `diff`.
 
     With `table_only` it is good for `status` and `find` alone, and sooner there where the tables are beyond `until`.
     The fold behind that believes what it reads, so a log whose hashes are not right is not folded by it.
@@ -111,8 +111,12 @@ async def look(
     store = Store(log.database)
     if as_of is not None or known_at is not None:
         then = await bounds(log, as_of=as_of, known_at=known_at)
-        fleet = await fold_as_of(log, then, progress=progress)
-        return View(log=log, store=store, models=ReadModels(fleet), rest=Step(since=then.known), then=then)
+        models, rest = ReadModels(await fold_as_of(log, then, progress=progress)), Step(since=then.known)
+        if not table_only:
+            # A history as of then is what is kept of the history now, without what does not count.
+            present, rest = await read_models(log, store, progress=progress)
+            models.commands = present.commands
+        return View(log=log, store=store, models=models, rest=rest, then=then)
     if table_only and until is not None and until < await trio.to_thread.run_sync(store.checkpoint):
         with suppress(SealBrokenError):
             fleet = await fold_fleet(log, until=until, chain=Chain(), progress=progress)

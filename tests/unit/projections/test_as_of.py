@@ -8,11 +8,13 @@ import sqlalchemy as sa
 
 from es_power.domain.events import Position
 from es_power.domain.states import VmState
+from es_power.domain.time import Timestamp
 from es_power.errors import InstanceNotFoundError
 from es_power.log import SqlLog, open_log
 from es_power.log.schema import RECORDS
 from es_power.projections import store
 from es_power.projections.as_of import Moment, moment_at, moment_of, read_moment
+from es_power.projections.narrative import Line, history
 from es_power.projections.queries import Status, look, status
 from tests.unit.night import Night, at, blind_night, ended, imported_night, started
 from tests.unit.story import DB, RUNNING, WEB, Story, one_host
@@ -227,3 +229,54 @@ async def test_a_fold_begins_at_a_snapshot_and_checks_the_hashes_from_there_on(
         after = await look(log, as_of=await moment_of(log, Position(12)))
 
         assert before == await status(after, now=NOW, everything=True)
+
+
+# ------------------------------------------------------------------------------------------------------ history
+
+
+async def told(log: SqlLog, as_of: str | None = None, known_at: str | None = None) -> list[tuple[str, int, Timestamp]]:
+    view = await look(
+        log,
+        as_of=await moment_at(log, at(as_of)) if as_of else None,
+        known_at=await moment_at(log, at(known_at)) if known_at else None,
+    )
+    lines = await history(view, "web-1")
+    return [(line.entry.kind, line.entry.count, line.entry.last_observed_at) for line in lines]
+
+
+@pytest.mark.parametrize("tables", [0, 9, None])
+async def test_a_history_as_of_a_time_has_what_is_known_of_it_now(tmp_path: Path, tables: int | None) -> None:
+    await imported_night(crash=True).write(tmp_path / "log.db", tables=tables)
+    async with open_log(tmp_path / "log.db") as log:
+        assert await told(log, "03:13", "03:13") == [("StateObserved", 1, at("03:05"))]
+        assert await told(log, "03:13", "03:30") == [
+            ("StateObserved", 1, at("03:05")),
+            ("GapOpened", 1, at("03:20")),
+        ]
+        assert await told(log, "03:13") == [
+            ("StateObserved", 1, at("03:05")),
+            ("GapOpened", 1, at("03:20")),
+            ("QemuStarted", 1, at("01:00")),
+            ("QemuEnded", 1, at("03:12:07")),
+        ]
+        assert await told(log, "02:00") == [("QemuStarted", 1, at("01:00"))]
+
+
+@pytest.mark.parametrize("tables", [12, None])
+async def test_a_history_known_at_a_position_is_what_it_was_there(tmp_path: Path, tables: int | None) -> None:
+    story = one_host()
+    await story.write(tmp_path / "log.db", tables=tables)
+    async with open_log(tmp_path / "log.db") as log:
+        for position in range(8, len(story.records) + 1):
+            was = await look(log, until=Position(position))
+            now = await look(log, known_at=await moment_of(log, Position(position)))
+            for opened in (False, True):
+                before = await history(was, "web-1", opened=opened)
+                after = await history(now, "web-1", opened=opened)
+
+                assert shown(before) == shown(after)
+
+
+def shown(lines: list[Line]) -> list[tuple[object, ...]]:
+    """All that is said of lines; whether a run goes on is not."""
+    return [(replace(line.entry, open=False, sweeps=None), line.event, line.host, line.is_run) for line in lines]
