@@ -84,7 +84,7 @@ def _differing(
             yield instance, then, None, DriftKind.MISSING
         elif then is None or (then.power_state is None and then.state is None):
             yield instance, None, now, DriftKind.UNKNOWN
-        elif then.power_state != now.power_state:
+        elif then.power_state != now.power_state or (now.power_state is None and then.state != now.state):
             yield instance, then, now, DriftKind.STATE
 
 

@@ -71,7 +71,7 @@ class Why:
     host: str | None
     #: None: nothing is known of the VM's state at that moment.
     verdict: Verdict | None
-    #: The state that the VM is in at the view's position, by its owner; None where nobody can say.
+    #: The state that the VM is in at the view's position, by its owner; None where nobody can say, and of another time.
     now: PowerState | None
     #: Up to where the log was known.
     position: Position
@@ -90,7 +90,8 @@ async def why(view: View, vm: str, *, at: Timestamp | Moment | None = None) -> W
         before = at
     change = await find_change(view, instance, until=until, at=before, in_force=at is not None)
     name_of = await texts(view.log, [label := label_of(view.fleet, instance)])
-    owner = view.fleet.owner(instance).host
+    # Of another time, what its fleet has is not what the VM is in now.
+    owner = view.fleet.owner(instance).host if view.then is None else None
     return Why(
         instance=instance,
         name=name_of(label),
