@@ -6,7 +6,7 @@ Rules of this file:
 3. A VM's name is its owner's choice, so a message shows it as Python would, with nothing in it that a terminal obeys.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -39,7 +39,7 @@ from es_power.projections.power_state import PowerRow, power_rows, rows_of
 from es_power.projections.reader import read_models
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
-from es_power.projections.told import Told, retold, told_states
+from es_power.projections.told import retold, told_states
 
 __all__ = [
     "FORGOTTEN",
@@ -236,51 +236,26 @@ async def _status_then(view: View, then: Then, vm: str | None, *, everything: bo
     if vm is None:
         rows = list(power_rows(view.fleet, now=then.at, everything=everything))
     else:
-        instance = await _find_told(view, vm, told)
+        instance = await find(view, vm)
         told = {instance: told[instance]} if instance in told else {}
-        seen = instance in view.fleet.seen_on
-        rows = list(rows_of(view.fleet, instance, now=then.at, everything=everything)) if seen else []
-        if not rows and not told:
-            raise InstanceNotFoundError(
-                f"nothing is known of {shown(vm)!r} as of then: the log begins to tell of it later"
-            )
+        rows = list(rows_of(view.fleet, instance, now=then.at, everything=everything))
     rows = list(retold(rows, view.fleet, told))
+    if vm is not None and not rows:
+        raise InstanceNotFoundError(f"nothing is known of {shown(vm)!r} as of then: the log begins to tell of it later")
     names = {row.instance: row.name for row in rows}
     if nameless := [row.instance for row in rows if row.name is None]:
-        # Who bears no name yet bears the one that it had later, or that of the file that tells of it.
+        # Who bears no name yet bears the one that it had later.
         later = await _known_fleet(view, then)
         names |= {instance: label_of(later, instance) for instance in nameless}
-    files = {instance: told[instance].file for instance, name in names.items() if name is None and instance in told}
-    text_of = await texts(view.log, [*names.values(), *files.values()])
+    text_of = await texts(view.log, names.values())
     return _sorted(
-        Status(
-            name=_vm_of(text_of(files[row.instance])) if row.instance in files else text_of(names[row.instance]),
-            row=row if row.name else replace(row, name=names[row.instance]),
-        )
+        Status(name=text_of(names[row.instance]), row=row if row.name else replace(row, name=names[row.instance]))
         for row in rows
     )
 
 
 def _sorted(rows: Iterable[Status]) -> list[Status]:
     return sorted(rows, key=lambda each: (each.name or "", each.row.instance, each.row.host))
-
-
-async def _find_told(view: View, vm: str, told: Mapping[InstanceId, Told]) -> InstanceId:
-    """As `find`; also a VM that only other programs' logs tell of, by UUID or as its file is called."""
-    try:
-        return await find(view, vm)
-    except InstanceNotFoundError:
-        file_of = await texts(view.log, [each.file for each in told.values()])
-        called = [instance for instance in told if instance == _as_uuid(vm)]
-        called += [instance for instance, each in told.items() if _vm_of(file_of(each.file)) == shown(vm)]
-        if not called:
-            raise
-        return called[0]
-
-
-def _vm_of(file: str | None) -> str | None:
-    """The VM that libvirt names a log after."""
-    return file and file.partition(".log")[0]
 
 
 async def _known_fleet(view: View, then: Then) -> Fleet:

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from es_power.domain.events import InstanceId, Label, Position, Recorded
+from es_power.domain.events import InstanceId, Position, Recorded
 from es_power.domain.logged import LoggedEvent, NovaTransitionLogged, QemuEnded, QemuStarted
 from es_power.domain.policy import mirrored
 from es_power.domain.states import UNKNOWN, PowerState
@@ -38,8 +38,6 @@ class Told:
     position: Position
     #: Where it stands, for people.
     source: str
-    #: The file's name: what names the VM where nothing else does.
-    file: Label
 
 
 async def told_states(log: SqlLog, then: Then) -> Mapping[InstanceId, Told]:
@@ -89,7 +87,6 @@ def _told(event: LoggedEvent, recorded: Recorded) -> Told:
         at=event.observed_at,
         position=recorded.position,
         source=f"the imported {kind}" if is_imported(recorded.stream) else f"the {kind}",
-        file=event.file,
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from es_power.domain.events import GapClosed, GapOpened, GapReason, Recorded
+from es_power.domain.events import GapClosed, GapOpened, GapReason, InstanceNamed, Recorded
 from es_power.domain.logged import QemuEnded, QemuStarted
 from es_power.domain.streams import imported, observer
 from es_power.domain.time import SECOND, Timestamp
@@ -32,9 +32,12 @@ class Night(Story):
     def now(self) -> Timestamp:
         return self.clock
 
-    def told(self, event: QemuEnded | QemuStarted) -> Recorded:
-        """A line of a qemu log is imported."""
-        return self.record(imported("qemu-log", "a"), event)
+    def told(self, event: QemuEnded | QemuStarted, name: str | None = None) -> Recorded:
+        """A line of a qemu log is imported, and before it the name that the VM has there."""
+        stream = imported("qemu-log", "a")
+        if name is not None:
+            self.record(stream, InstanceNamed(observed_at=self.now, instance=event.instance, name=self.label(name)))
+        return self.record(stream, event)
 
     def late(self, recorded: Recorded, at: Timestamp) -> Recorded:
         """Let a fact be one that was seen at another time than it is recorded."""

@@ -119,7 +119,7 @@ def test_a_history_in_two_times(there: Ask) -> None:
     kinds = [row["kind"] for row in there("history", "web-1", "--as-of", time("03:13"), "-o", "json").rows]
     known = there("history", "web-1", "--as-of", time("03:13"), "--known-at", time("03:30"), "-o", "json").rows
 
-    assert kinds == ["StateObserved", "GapOpened", "QemuStarted", "QemuEnded"]
+    assert kinds == ["QemuStarted", "StateObserved", "GapOpened", "QemuEnded"]
     assert [row["kind"] for row in known] == ["StateObserved", "GapOpened"]
 
 

@@ -164,13 +164,13 @@ async def test_what_a_person_vouches_for_stays_where_a_log_tells_the_state(tmp_p
 # ------------------------------------------------------------------------------------------------- who is meant
 
 
-async def test_a_vm_that_only_a_log_tells_of_has_the_name_that_it_has_now_or_that_of_the_file(tmp_path: Path) -> None:
+async def test_a_vm_that_only_a_log_tells_of_has_the_name_that_it_has_now_or_there(tmp_path: Path) -> None:
     night = imported_night()
-    night.told(replace(started(night, at("01:30")), instance=DB, file=night.label("db-1.log")))
+    night.told(replace(started(night, at("01:30")), instance=DB), name="db-1")
     await night.write(tmp_path / "log.db")
     async with open_log(tmp_path / "log.db") as log:
         rows = await asked(log, "02:00", vm=None)
-        [by_file] = await asked(log, "02:00", vm="db-1")
+        [by_name] = await asked(log, "02:00", vm="db-1")
         [by_uuid] = await asked(log, "02:00", vm=str(DB))
         with pytest.raises(InstanceNotFoundError, match="nothing is known of 'web-1' as of then"):
             await asked(log, "00:30")
@@ -181,7 +181,7 @@ async def test_a_vm_that_only_a_log_tells_of_has_the_name_that_it_has_now_or_tha
         ("db-1", "RUNNING", "a"),
         ("web-1", "RUNNING", "a"),
     ]
-    assert rows[:1] == [by_file] == [by_uuid]
+    assert rows[:1] == [by_name] == [by_uuid]
 
 
 # -------------------------------------------------------------------------------------------------- moments
@@ -254,10 +254,10 @@ async def test_a_history_as_of_a_time_has_what_is_known_of_it_now(tmp_path: Path
             ("GapOpened", 1, at("03:20")),
         ]
         assert await told(log, "03:13") == [
-            ("StateObserved", 1, at("03:05")),
-            ("GapOpened", 1, at("03:20")),
             ("QemuStarted", 1, at("01:00")),
+            ("StateObserved", 1, at("03:05")),
             ("QemuEnded", 1, at("03:12:07")),
+            ("GapOpened", 1, at("03:20")),
         ]
         assert await told(log, "02:00") == [("QemuStarted", 1, at("01:00"))]
 
