@@ -11,7 +11,7 @@ from typing import Final
 
 from es_power.domain.time import SECOND, Timestamp, moment, timestamp
 
-__all__ = ["UNDERSTOOD", "parse", "span"]
+__all__ = ["UNDERSTOOD", "month", "parse", "span"]
 
 UNDERSTOOD: Final = (
     "now, today, yesterday, tomorrow, -1h, +5s, 2 days ago, 10:30, 2026-11-22, 2026-11-22 03:12:05, "
@@ -40,6 +40,7 @@ _NUMBER: Final = r"(?P<whole>\d+)(?:\.(?P<fraction>\d{1,9}))?"
 _PART: Final = re.compile(rf"\s*{_NUMBER}\s*(?P<unit>[A-Za-z]*)\s*", re.ASCII)
 _SECONDS: Final = re.compile(rf"\s*{_NUMBER}\s*", re.ASCII)
 _SINCE_1970: Final = re.compile(rf"@{_NUMBER}", re.ASCII)
+_MONTH: Final = re.compile(r"\d{4}-\d\d", re.ASCII)
 _STAMP: Final = re.compile(
     r"(?=\d)(?P<date>\d{4}-\d\d-\d\d)?"
     r"(?:(?:^|[ Tt])(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d{1,9}))?)?)?"
@@ -57,6 +58,22 @@ def parse(text: str, *, now: Timestamp, zone: tzinfo | None = None) -> Timestamp
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{text!r} is no time ({error}); understood are {UNDERSTOOD}") from None
     return at
+
+
+def month(text: str | None, *, now: Timestamp, zone: tzinfo | None = None) -> tuple[Timestamp, Timestamp]:
+    """Read a month (``2026-10``; None is the present one) as its beginning and that of the next one.
+
+    They are local, so a month in which the clocks change is longer or shorter by that. ValueError where it is none.
+    """
+    try:
+        if text is None:
+            first = moment(now).astimezone(zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+        else:
+            first = datetime.fromisoformat(f"{text if _MONTH.fullmatch(text) else ''}-01")
+        following = (first + timedelta(days=31)).replace(day=1)
+        return _local(first, zone), _local(following, zone)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no month such as 2026-10") from None
 
 
 def span(text: str) -> int:

@@ -31,6 +31,8 @@ from es_power.cli import (
     replay,
     run,
     status,
+    timeline,
+    uptime,
     why,
 )
 from es_power.errors import EsPowerError
@@ -70,7 +72,7 @@ def _app() -> typer.Typer:
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
     )
-    asking = (status, why, as_of, history, diff, gaps, commands, replay, policy)
+    asking = (status, why, as_of, history, diff, timeline, uptime, gaps, commands, replay, policy)
     for module in (run, act, demo, doctor, *asking, hold, breaker, declare, imports, log):
         module.register(made)
     return made

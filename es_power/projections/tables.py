@@ -171,7 +171,9 @@ _CODEC: Final = Codec()
 _PACK: Final = msgspec.msgpack.Encoder().encode
 _HOST: Final = msgspec.msgpack.Decoder(Host).decode
 _VOUCHED: Final = msgspec.msgpack.Decoder(Vouched).decode
-_ENTRY_FIELDS: Final = tuple(field.name for field in fields(Entry))
+ENTRY_FIELDS: Final = tuple(field.name for field in fields(Entry))
+"""The columns of a line of history."""
+
 _INSTANCE_FIELDS: Final = tuple(field.name for field in fields(Instance) if field.name != "name")
 
 
@@ -211,7 +213,7 @@ def instance_of(row: Row) -> Instance:
 
 def entry_row(entry: Entry) -> Row:
     """Write a line of history."""
-    row = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
+    row = {name: getattr(entry, name) for name in ENTRY_FIELDS}
     return row | {
         "instance": entry.instance and entry.instance.bytes,
         "index": -1 if entry.index is None else entry.index,
@@ -221,7 +223,7 @@ def entry_row(entry: Entry) -> Row:
 
 def entry_of(row: Row) -> Entry:
     """Read it back."""
-    values = {name: row[name] for name in _ENTRY_FIELDS}
+    values = {name: row[name] for name in ENTRY_FIELDS}
     values["instance"] = row["instance"] and InstanceId(UUID(bytes=row["instance"]))
     values["index"] = None if row["index"] < 0 else row["index"]
     values["power_state"] = row["power_state"] and PowerState(row["power_state"])

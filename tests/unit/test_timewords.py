@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, strategies as st
 
-from es_power.domain.time import SECOND, Timestamp, rfc3339, timestamp
-from es_power.timewords import parse, span
+from es_power.domain.time import SECOND, Timestamp, moment, rfc3339, timestamp
+from es_power.timewords import month, parse, span
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = timestamp(datetime(2026, 11, 22, 20, 36, 2, 500_000, tzinfo=UTC))
@@ -143,3 +143,23 @@ def test_a_span_of_time_is_read_with_systemds_units(text, nanoseconds):
 def test_what_is_no_span_of_time_is_refused(text):
     with pytest.raises(ValueError, match="is no span of time such as"):
         span(text)
+
+
+# ------------------------------------------------------------------------------------------------------- months
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [("2026-10", 31 * 24 + 1), ("2026-03", 31 * 24 - 1), ("2026-02", 28 * 24), ("2024-02", 29 * 24), (None, 30 * 24)],
+)
+def test_a_month_is_as_long_as_its_days_are_where_it_is_read(text: str | None, hours: int) -> None:
+    since, until = month(text, now=NOW, zone=BERLIN)
+
+    assert until - since == hours * 3600 * SECOND
+    assert moment(since).astimezone(BERLIN).strftime("%Y-%m-%d %H:%M") == f"{text or '2026-11'}-01 00:00"
+
+
+@pytest.mark.parametrize("text", ["2026-13", "2026-00", "2026", "", "2026-10-01", "9999-12", "0000-01", "٢٠٢٦-١٠"])  # noqa: RUF001
+def test_what_is_no_month_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no month such as 2026-10"):
+        month(text, now=NOW)

@@ -1,0 +1,135 @@
+"""What other programs' logs tell of the time that nobody of ours saw; the rules are `timeline`'s."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from es_power.domain.events import Event, Position
+from es_power.domain.logged import NovaTransitionLogged, QemuEnded, QemuStarted
+from es_power.domain.states import UNKNOWN, PowerState
+from es_power.domain.time import Timestamp
+from es_power.projections.owned import CONFLICT
+from es_power.projections.spans import BEGIN, END, Point, Source, merged
+
+LOGGED: Final = (QemuStarted.__name__, QemuEnded.__name__, NovaTransitionLogged.__name__)
+"""The kinds of facts that tell a state; the others of their streams tell why."""
+
+UNTOLD: Final = "before it was observed; no log tells"
+_MIGRATED: Final = "migrated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedWord:
+    """What a line of a log says of a VM's state from its time on."""
+
+    at: Timestamp
+    position: Position
+    stream: str
+    #: None: that it went elsewhere.
+    state: PowerState | None
+    #: Whether qemu held it before that line; None where the line does not tell.
+    was_on: bool | None = None
+
+
+def logged_word(event: Event, *, stream: str, position: Position) -> LoggedWord | None:
+    """Read a fact out of a log; None for one that tells no state."""
+    match event:
+        case QemuStarted():
+            state, was_on = PowerState.RUNNING, False
+        case QemuEnded(reason=reason):
+            return LoggedWord(
+                at=event.observed_at,
+                position=position,
+                stream=stream,
+                state=None if reason == _MIGRATED else PowerState.SHUTDOWN,
+                was_on=True,
+            )
+        case NovaTransitionLogged(transition=transition):
+            return LoggedWord(at=event.observed_at, position=position, stream=stream, state=transition.power_state)
+        case _:
+            return None
+    return LoggedWord(at=event.observed_at, position=position, stream=stream, state=state, was_on=was_on)
+
+
+def filled(points: Sequence[Point], words: Sequence[LoggedWord]) -> list[Point]:
+    """The same, with what the words tell put in where nobody knows, and before anybody of ours looked."""
+    if not words:
+        return list(points)
+    told = sorted(words, key=lambda word: (word.at, word.position))
+    found: list[Point] = []
+    for region, end, following in _regions(points):
+        begin = region[0].at if region else BEGIN
+        if region or not found:
+            within = [word for word in told if begin <= word.at < end]
+            under = [_unknown(within[0])] if within and not region else region
+            found += _laid_over(under, _covers(within, end, following))
+        if following is not None:
+            found.append(following)
+    return merged(found)
+
+
+def _regions(points: Sequence[Point]) -> Iterator[tuple[list[Point], Timestamp, Point | None]]:
+    """Take the points apart: time that may be filled, its end, and the point after it that may not be filled.
+
+    The first one is the time before all points.
+    """
+    region: list[Point] = []
+    for place, point in enumerate(points):
+        if place and point.state == UNKNOWN and not point.why.startswith(CONFLICT):
+            region.append(point)
+        else:
+            yield region, point.at, point
+            region = []
+    yield region, END, None
+
+
+def _covers(
+    words: Sequence[LoggedWord], end: Timestamp, following: Point | None
+) -> Iterator[tuple[Timestamp, Timestamp, Point]]:
+    """From when to when each word holds: until the next one, if that follows from it."""
+    for place, word in enumerate(words):
+        upcoming = words[place + 1] if place + 1 < len(words) else None
+        follows = _leads_to(word, upcoming) if upcoming else _follows(word, following)
+        if follows and word.state is not None:
+            until = upcoming.at if upcoming else end
+            told = Point(
+                at=word.at, state=word.state.value, stream=word.stream, source=Source.IMPORTED, position=word.position
+            )
+            yield word.at, until, told
+
+
+def _laid_over(region: Sequence[Point], covers: Iterable[tuple[Timestamp, Timestamp, Point]]) -> Iterator[Point]:
+    """Put what holds for a while over what is there anyway."""
+    under: Point | None = None
+    rest = deque(region)
+    for begin, end, point in covers:
+        while rest and rest[0].at < begin:
+            under = rest.popleft()
+            yield under
+        yield point
+        while rest and rest[0].at <= end:
+            under = rest.popleft()
+        if under is not None:
+            yield replace(under, at=end)
+    yield from rest
+
+
+def _unknown(word: LoggedWord) -> Point:
+    return Point(at=word.at, state=UNKNOWN, why=UNTOLD, position=word.position)
+
+
+def _leads_to(word: LoggedWord, upcoming: LoggedWord) -> bool:
+    """Whether the next line of a log fits what this one says."""
+    if word.state is None or upcoming.was_on is None or word.stream != upcoming.stream:
+        return True
+    return word.state.is_on == upcoming.was_on
+
+
+def _follows(word: LoggedWord, point: Point | None) -> bool:
+    """Whether what we saw next fits what this line says: it is the same, or a change that was announced."""
+    if point is None or word.state is None or point.state == UNKNOWN:
+        return False
+    if point.state is None:
+        return not word.state.is_on
+    return point.is_change or point.state == word.state

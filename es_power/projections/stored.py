@@ -1,0 +1,97 @@
+"""What the tables have of VMs over some time: by the indexes they have anyway, and for many VMs at once."""
+
+from collections.abc import Collection
+from typing import Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from es_power.domain.events import START, InstanceId, LifecycleEvent, Position, StateObserved
+from es_power.domain.states import PowerState
+from es_power.domain.time import Timestamp
+from es_power.projections.history import Entry
+from es_power.projections.store import Store
+from es_power.projections.tables import ENTRY_FIELDS, HISTORY, LOGGED, POWER_STATE, entry_of
+
+WORDS: Final = (LifecycleEvent.__name__, StateObserved.__name__)
+"""Entries that may tell a VM's power_state."""
+
+_ON: Final = tuple(state.value for state in PowerState if state.is_on)
+
+
+def words(store: Store, instances: Collection[InstanceId], *, after: Position, until: Position) -> list[Entry]:
+    """What was announced and observed of these VMs: after < position <= until, and what bears on the state before.
+
+    That is, of each VM on each host, everything from the last word on by which it was on.
+    """
+    table, lead = HISTORY.c, HISTORY.alias("lead")
+    vms = POWER_STATE.alias("vms")
+    last_on = (
+        sa.select(lead.c.position)
+        .where(
+            lead.c.instance == vms.c.instance,
+            lead.c.stream == vms.c.stream,
+            lead.c.position <= after,
+            lead.c.power_state.in_(_ON),
+            lead.c.kind.in_(WORDS),
+            sa.not_(lead.c.stale),
+        )
+        .order_by(lead.c.position.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return _entries(
+        store,
+        sa.select(*(table[name] for name in ENTRY_FIELDS))
+        .select_from(vms.join(HISTORY, sa.and_(table.instance == vms.c.instance, table.stream == vms.c.stream)))
+        .where(
+            vms.c.instance.in_([instance.bytes for instance in instances]),
+            table.kind.in_(WORDS),
+            table.position <= until,
+            table.position >= sa.func.coalesce(last_on, 0),
+        ),
+    )
+
+
+def logged(store: Store, instances: Collection[InstanceId], *, until: Position) -> list[Entry]:
+    """What other programs' logs said of these VMs' states."""
+    table = HISTORY.c
+    of_these = table.instance.in_([instance.bytes for instance in instances])
+    columns = sa.select(*(table[name] for name in ENTRY_FIELDS))
+    return _entries(store, columns.where(LOGGED, of_these, table.position <= until))
+
+
+def ever_logged(store: Store, *, until: Position) -> set[InstanceId]:
+    """The VMs that a log told of."""
+    query = sa.select(HISTORY.c.instance).distinct().where(LOGGED, HISTORY.c.position <= until)
+    with store.reading() as (connection, _):
+        return {InstanceId(UUID(bytes=instance)) for (instance,) in connection.execute(query)}
+
+
+def before(store: Store, at: Timestamp, *, until: Position) -> Position:
+    """A position up to which what was announced and observed is older than a time; found by halving.
+
+    Where a clock was set back, such a position, of several.
+    """
+    table = HISTORY.c
+    query = (
+        sa.select(table.position, table.observed_at)
+        .where(table.position > sa.bindparam("after"), table.position <= until, table.kind.in_(WORDS))
+        .order_by(table.position)
+        .limit(1)
+    )
+    low, high = START, until
+    with store.reading() as (connection, _):
+        while low < high:
+            middle = Position((low + high) // 2)
+            found = connection.execute(query, {"after": middle}).one_or_none()
+            if found is None or found.observed_at >= at:
+                high = middle
+            else:
+                low = found.position
+    return low
+
+
+def _entries(store: Store, query: sa.Select[tuple[object, ...]]) -> list[Entry]:
+    with store.reading() as (connection, _):
+        return [entry_of(dict(zip(ENTRY_FIELDS, row, strict=True))) for row in connection.execute(query)]

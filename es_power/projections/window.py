@@ -1,0 +1,176 @@
+"""What the states of VMs over some time are derived from, read for many VMs at once and never VM by VM.
+
+Of the time before only what bears on the state at its beginning is read; a property test holds this equal to all.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from es_power.domain.events import (
+    Event,
+    GapClosed,
+    GapOpened,
+    InstanceId,
+    Position,
+    ServiceStarted,
+    ServiceStopped,
+)
+from es_power.domain.time import SECOND, Timestamp
+from es_power.projections import stored
+from es_power.projections.history import Entry
+from es_power.projections.lanes import HostWord, needs_fact
+from es_power.projections.logged_words import LOGGED, LoggedWord, logged_word
+from es_power.projections.queries import View
+
+AT_ONCE: Final = 500
+"""VMs whose entries are read, and kept, at the same time."""
+
+SLACK: Final = 600 * SECOND
+"""How far hosts' clocks may be apart: so much more is read on either side."""
+
+_WORDS: Final = frozenset(stored.WORDS)
+_OF_HOSTS: Final = frozenset({each.__name__ for each in (GapOpened, GapClosed, ServiceStarted, ServiceStopped)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What bears on one VM's states over some time."""
+
+    instance: InstanceId
+    #: By the stream of each host, in the order of the log.
+    words: Mapping[str, Sequence[Entry]]
+    of_hosts: Mapping[str, Sequence[HostWord]]
+    #: What was announced, where an entry does not tell it.
+    facts: Mapping[Position, Event]
+    logged: Sequence[LoggedWord]
+    #: Of each host, in nanoseconds.
+    two_spacings: Mapping[str, int]
+
+
+async def everyone(view: View) -> list[InstanceId]:
+    """All VMs that were ever seen, or that a log told of."""
+    found = dict.fromkeys(view.fleet.seen_on)
+    if view.rest.since:
+        told = await trio.to_thread.run_sync(lambda: stored.ever_logged(view.store, until=view.rest.since))
+        found |= dict.fromkeys(sorted(told))
+    newer = (entry.instance for entry in view.rest.entries.values() if entry.kind in LOGGED and entry.instance)
+    return list(found | dict.fromkeys(newer))
+
+
+async def windows(
+    view: View, instances: Sequence[InstanceId], *, since: Timestamp, until: Timestamp
+) -> AsyncGenerator[Window]:
+    """Read what bears on each of these VMs between two times, in their order."""
+    checkpoint = view.rest.since
+    two_spacings = {stream: _two_spacings(place.host.spacing) for stream, place in view.fleet.places.items()}
+    last = until + SLACK + max(two_spacings.values(), default=0)
+    # Where the tables have nothing, all of it is in what is newer than they are.
+    after, end = checkpoint, checkpoint
+    if checkpoint:
+        after, end = await trio.to_thread.run_sync(
+            lambda: (
+                stored.before(view.store, Timestamp(since - SLACK), until=checkpoint),
+                stored.before(view.store, Timestamp(last), until=checkpoint),
+            )
+        )
+    of_hosts = await _of_hosts(view)
+    newer: dict[InstanceId, list[Entry]] = defaultdict(list)
+    for entry in view.rest.entries.values():
+        if entry.instance is not None and (entry.kind in _WORDS or entry.kind in LOGGED):
+            newer[entry.instance].append(entry)
+    for start in range(0, len(instances), AT_ONCE):
+        some = instances[start : start + AT_ONCE]
+        entries = await _entries(view, some, newer, after=after, until=end)
+        facts = await _facts(view, entries)
+        for instance in some:
+            words: dict[str, list[Entry]] = defaultdict(list)
+            logged: list[LoggedWord] = []
+            for entry in entries.get(instance, ()):
+                if entry.kind in _WORDS:
+                    words[entry.stream].append(entry)
+                elif word := _logged(entry, facts):
+                    logged.append(word)
+            yield Window(
+                instance=instance,
+                words=words,
+                of_hosts=of_hosts,
+                facts=facts,
+                logged=logged,
+                two_spacings=two_spacings,
+            )
+
+
+def _two_spacings(spacing: float) -> int:
+    return int(2 * spacing * SECOND)
+
+
+def _logged(entry: Entry, facts: Mapping[Position, Event]) -> LoggedWord | None:
+    fact = facts.get(entry.position)
+    return None if fact is None else logged_word(fact, stream=entry.stream, position=entry.position)
+
+
+async def _entries(
+    view: View,
+    instances: Sequence[InstanceId],
+    newer: Mapping[InstanceId, Iterable[Entry]],
+    *,
+    after: Position,
+    until: Position,
+) -> dict[InstanceId, list[Entry]]:
+    """The entries of each VM in the order of the log; those that the tables do not have yet replace theirs."""
+    kept: list[Entry] = []
+    if view.rest.since:
+        kept = await trio.to_thread.run_sync(
+            lambda: [
+                *stored.words(view.store, instances, after=after, until=until),
+                *stored.logged(view.store, instances, until=view.rest.since),
+            ]
+        )
+    places = view.fleet.places
+    found: dict[tuple[Position, int | None], Entry] = {(entry.position, entry.index): entry for entry in kept}
+    found |= {(entry.position, entry.index): entry for instance in instances for entry in newer.get(instance, ())}
+    by_instance: dict[InstanceId, list[Entry]] = defaultdict(list)
+    for entry in sorted(found.values(), key=lambda entry: entry.position):
+        assert entry.instance is not None
+        counted = entry.through(places[entry.stream].host) if entry.open else entry
+        by_instance[entry.instance].append(counted)
+    return by_instance
+
+
+async def _facts(view: View, entries: Mapping[InstanceId, Sequence[Entry]]) -> dict[Position, Event]:
+    seen_on = view.fleet.seen_on
+    wanted = [
+        entry.position
+        for instance, some in entries.items()
+        for entry in some
+        if entry.kind in LOGGED or needs_fact(entry, alone=len(seen_on.get(instance, ())) < 2)  # noqa: PLR2004
+    ]
+    facts = await view.log.read_at(wanted)
+    return {position: recorded.event for position, recorded in facts.items()}
+
+
+async def _of_hosts(view: View) -> dict[str, list[HostWord]]:
+    """What each host went through, in the order of the log."""
+    entries = [entry for entry in view.rest.entries.values() if entry.kind in _OF_HOSTS]
+    if view.rest.since:
+        entries += await trio.to_thread.run_sync(lambda: view.store.of_hosts(_OF_HOSTS, until=view.rest.since))
+    opened = [entry.position for entry in entries if entry.kind == GapOpened.__name__]
+    facts = await view.log.read_at(opened)
+    found: dict[str, list[HostWord]] = defaultdict(list)
+    for entry in sorted(entries, key=lambda entry: entry.position):
+        recorded = facts.get(entry.position)
+        event = recorded.event if recorded else None
+        gap = event if isinstance(event, GapOpened) else None
+        found[entry.stream].append(
+            HostWord(
+                position=entry.position,
+                kind=entry.kind,
+                at=gap.since if gap else entry.observed_at,
+                reason=gap.reason if gap else "",
+            )
+        )
+    return found
