@@ -203,6 +203,23 @@ class ActorRefusedError(EsPowerError):
         self.exit_code = exit_code  # type: ignore[misc]
 
 
+class ListenError(EsPowerError):
+    """An address or socket cannot be listened at; the message names the setting."""
+
+
+class ServiceUnavailableError(EsPowerError):
+    """No service answers at its socket."""
+
+    transient = True
+    exit_code = 5
+
+
+class TokenNotFoundError(EsPowerError):
+    """No such token stands."""
+
+    exit_code = 3
+
+
 class HoldNotFoundError(EsPowerError):
     """No such hold stands."""
 

@@ -32,7 +32,7 @@ from rich.text import Text
 
 from es_power.domain.time import Timestamp, moment, rfc3339
 
-__all__ = ["NAME_LIMIT", "Column", "Format", "Row", "printable", "write"]
+__all__ = ["NAME_LIMIT", "Column", "Format", "Plain", "Row", "as_json", "plain", "printable", "write"]
 
 NAME_LIMIT: Final = 64
 """Characters of a text that a table shows, the ellipsis among them."""
@@ -110,6 +110,17 @@ def write(
 
 
 # ------------------------------------------------------------------------------------------------- for machines
+
+
+def plain(row: Row, columns: Iterable[Column]) -> dict[str, Plain]:
+    """Bring a row into JSON's kinds, as `-o json` prints it."""
+    times = {column.name for column in columns if column.time}
+    return {key: _plain(value, times, key) for key, value in row.items()}
+
+
+def as_json(value: Plain) -> str:
+    """Write JSON on one line, as `-o jsonl` prints it."""
+    return _json(value)
 
 
 def _plain(value: object, times: Collection[str], key: str) -> Plain:

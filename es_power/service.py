@@ -7,6 +7,8 @@ one follower folds the log for all of them, keeps the tables, and hands the proc
 import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Protocol
 
 import structlog
 import trio
@@ -38,6 +40,23 @@ from es_power.projections.watcher import Watcher
 from es_power.settings import Settings
 
 
+class House(Protocol):
+    """Who answers questions beside the service, on its fold."""
+
+    #: Whether all hosts that answer have been swept since the start.
+    is_ready: bool
+
+    async def begin(self) -> None:
+        """Take up what was recorded before the service began."""
+
+    async def folded(self, batch: Sequence[Recorded]) -> None:
+        """Hear what was folded."""
+
+
+Answering = Callable[[SqlLog, Store, Follower], AbstractAsyncContextManager[House]]
+"""Answers questions inside its block."""
+
+
 class Service:
     """Observes hosts into a log, derives what follows, and keeps the read models."""
 
@@ -50,6 +69,7 @@ class Service:
         listen: Callable[[Sequence[Recorded]], None] = lambda _: None,
         acts: Acts | None = None,
         nova: NovaReader | None = None,
+        house: House | None = None,
     ) -> None:
         #: The log it writes.
         self.log = log
@@ -58,6 +78,7 @@ class Service:
         self._listen = listen
         #: Who executes what is planned, where that is done in this process.
         self.acts = acts
+        self._house = house
         self._policy = get_policy(settings.policy.name)
         #: By stream: who sees the host, and who appends what its facts lead to.
         self.observers: dict[str, Observer] = {}
@@ -90,6 +111,8 @@ class Service:
         another service observes one of the hosts into this log; TakenOverError where another took one over.
         """
         async with trio.open_nursery() as nursery:
+            if self._house is not None:
+                await self._house.begin()
             nursery.start_soon(self._follower.run, self._folded)
             await self._follower.caught_up()
             reached, unreached = 0, []
@@ -111,6 +134,8 @@ class Service:
             await self._follower.caught_up()
             if self.acts is not None:
                 await nursery.start(self.acts.run, hosts)
+            if self._house is not None:
+                self._house.is_ready = True
             task_status.started(self)
 
     async def _observe_later(self, name: str | None, hypervisor: Hypervisor) -> None:
@@ -270,6 +295,8 @@ class Service:
                     self.observers[stream].look_at(instance, Trigger.RECORD)
         if self.acts is not None:
             await self.acts.folded(batch, step)
+        if self._house is not None:
+            await self._house.folded(batch)
         self._listen(batch)
 
 
@@ -281,13 +308,17 @@ async def serve(
     listen: Callable[[Sequence[Recorded]], None] = lambda _: None,
     acting: Callable[[Watcher], Acts] | None = None,
     nova: NovaReader | None = None,
+    answering: Answering | None = None,
     task_status: trio.TaskStatus[Service] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a service on a log that is open for writing; see `Service.run`.
 
     With `acting` it executes what it plans too: that makes the actors, on the service's own fold. With `nova` it reads
-    Nova's records of the hosts.
+    Nova's records of the hosts. With `answering` it answers questions, from the first moment on.
     """
-    follower = await Follower.start(log, Store(log.database))
+    store = Store(log.database)
+    follower = await Follower.start(log, store)
     acts = acting(follower) if acting else None
-    await Service(log, settings, follower, listen=listen, acts=acts, nova=nova).run(hosts, task_status=task_status)
+    async with answering(log, store, follower) if answering else nullcontext() as house:
+        service = Service(log, settings, follower, listen=listen, acts=acts, nova=nova, house=house)
+        await service.run(hosts, task_status=task_status)

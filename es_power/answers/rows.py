@@ -33,7 +33,7 @@ from es_power.domain.logged import (
 from es_power.domain.states import UNKNOWN, PowerState
 from es_power.output import Column, Row
 from es_power.projections.narrative import Line
-from es_power.projections.queries import Gap, Status
+from es_power.projections.queries import Gap, Observed, Status
 
 POWER_STYLES: Final[Mapping[str, str]] = {
     PowerState.RUNNING: "green",
@@ -249,6 +249,47 @@ def _logged(event: LoggedEvent) -> Row:
         case _:
             row = {}
     return {**row, "offset": event.offset}
+
+
+# ----------------------------------------------------------------------------------------------------- hosts
+
+HOSTS: Final = (
+    Column("host"),
+    Column("uri"),
+    Column("running"),
+    Column("vms"),
+    Column("swept_at", time=True),
+    Column("blind_since", time=True),
+    Column("blind_reason"),
+    Column("policy"),
+    Column("mode"),
+    Column("stream", in_table=False),
+    Column("holder", in_table=False),
+    Column("position", in_table=False),
+    Column("spacing", in_table=False),
+    Column("policy_version", in_table=False),
+)
+
+
+def host_row(observed: Observed) -> Row:
+    """One observed host."""
+    host = observed.known
+    return {
+        "host": observed.host,
+        "stream": observed.stream,
+        "uri": host.uri,
+        "holder": host.holder,
+        "running": host.running,
+        "blind_since": host.blind_since,
+        "blind_reason": host.blind_reason,
+        "vms": observed.vms,
+        "swept_at": host.swept_at or None,
+        "position": host.sweep_position,
+        "spacing": host.spacing,
+        "policy": host.policy,
+        "policy_version": host.policy_version,
+        "mode": host.mode,
+    }
 
 
 # ------------------------------------------------------------------------------------------------------ gaps

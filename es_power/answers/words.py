@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from es_power.domain.access import LinkIssued, SessionOpened, TokenIssued, TokenRevoked
 from es_power.domain.decisions import (
     Approved,
     CommandEvent,
@@ -173,6 +174,14 @@ def _reported(event: Event) -> str:
             return f"event {_EVENT_NAMES.get(event_id, event_id)}"
         case MemoryFailureReported():
             return "event MEMORY_FAILURE"
+        case TokenIssued(token=token, role=role):
+            return f"token {token} made, for {role}"
+        case TokenRevoked(token=token):
+            return f"token {token} revoked"
+        case LinkIssued(role=role):
+            return f"link made for a browser, for {role}"
+        case SessionOpened():
+            return "link used by a browser"
         case _:
             return type(event).__name__
 

@@ -32,6 +32,7 @@ from es_power.cli import (
     run,
     status,
     timeline,
+    token,
     uptime,
     why,
 )
@@ -73,7 +74,7 @@ def _app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     asking = (status, why, as_of, history, diff, timeline, uptime, gaps, commands, replay, policy)
-    for module in (run, act, demo, doctor, *asking, hold, breaker, declare, imports, log):
+    for module in (run, act, demo, doctor, *asking, hold, breaker, declare, imports, log, token):
         module.register(made)
     return made
 

@@ -1,7 +1,7 @@
 """`es-power run`: the service that observes, and with ``--act`` executes what it plans."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ from es_power.domain.events import Recorded
 from es_power.ingest.hypervisor import Hypervisor
 from es_power.ingest.libvirt import event_loop
 from es_power.log import open_log
-from es_power.service import Service, serve
+from es_power.service import Answering, Service, serve
 from es_power.settings import Settings, load
 
 
@@ -55,9 +55,25 @@ def run(
 
 async def _run(settings: Settings, act: bool) -> None:
     hosts = [(host.name, libvirt_hypervisor(host.uri, settings)) for host in settings.hosts]
-    async with until_stopped(), observing(settings, hosts, act=act) as service:
-        structlog.get_logger().info("observing", hosts=sorted(service.observers), log=settings.log.path)
-        await stay()
+    # Inside: a second signal would end the process before its socket's file is taken away.
+    async with until_stopped():
+        with _answering(settings) as answering:
+            async with observing(settings, hosts, act=act, answering=answering) as service:
+                structlog.get_logger().info("observing", hosts=sorted(service.observers), log=settings.log.path)
+                await stay()
+
+
+@contextmanager
+def _answering(settings: Settings) -> Iterator[Answering | None]:
+    """What answers over HTTP inside the block, as the settings say; ListenError where a place is taken."""
+    if not settings.api.enabled and not settings.metrics.enabled:
+        yield None
+        return
+    # Only who serves needs the web framework, which takes half a second to import.
+    from es_power.api import serving  # noqa: PLC0415
+
+    with closing(serving.Sockets.open(settings)) as sockets:
+        yield partial(serving.answering, settings, sockets)
 
 
 @asynccontextmanager
@@ -67,6 +83,7 @@ async def observing(
     *,
     listen: Callable[[Sequence[Recorded]], None] = lambda _: None,
     act: bool = False,
+    answering: Answering | None = None,
 ) -> AsyncIterator[Service]:
     """Run a service inside the block, its log, libvirt's event loop and Nova's client with it; see `service.serve`."""
     async with AsyncExitStack() as parts:
@@ -76,7 +93,8 @@ async def observing(
         acting = Acting(settings, nova)
         makes = partial(acting.acts, log) if act else None
         async with trio.open_nursery() as nursery:
-            service = await nursery.start(partial(serve, log, hosts, settings, listen=listen, acting=makes, nova=nova))
+            serving = partial(serve, log, hosts, settings, listen=listen, acting=makes, nova=nova, answering=answering)
+            service = await nursery.start(serving)
             if service.acts is not None:
                 await nursery.start(acting.hear, service.acts)
             yield service

@@ -45,6 +45,8 @@ class Wish(Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_fields=Tr
     """What somebody wants, and why."""
 
     why: str
+    #: For whom the one at the door speaks, where that is another (the HTTP API); both are recorded.
+    by: str | None = None
 
 
 class Approve(Wish, frozen=True, kw_only=True):
@@ -110,14 +112,15 @@ _ANSWER: Final = msgspec.json.Decoder(_Answer)
 # ------------------------------------------------------------------------------------------------------- the place
 
 
-def door_path(setting: str, log: str, environ: Mapping[str, str]) -> Path:
+def door_path(setting: str, log: str, environ: Mapping[str, str], *, name: str = "act") -> Path:
     """Say where the door is: as set; beside a log that is somebody's own file; else in the runtime directory."""
     if setting:
         return Path(setting)
     if "://" not in log and log != SYSTEM_LOG:
-        return Path(f"{log}.act.sock")
+        return Path(f"{log}.{name}.sock")
+    # The actor and the service are users of their own, and so have a directory each.
     runtime = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    return Path(runtime or "/run/es-power") / "act.sock"
+    return Path(runtime or ("/run/es-power" if name == "act" else f"/run/es-power-{name}")) / f"{name}.sock"
 
 
 def may_act(uid: int, operators: Iterable[str]) -> bool:
@@ -178,7 +181,7 @@ async def _answer(stream: trio.SocketStream, hear: Hear, operators: Iterable[str
     try:
         with trio.fail_after(PATIENCE):
             wish = _WISH.decode(await _line(stream))
-        return _Answer(said=await hear(wish, user))
+        return _Answer(said=await hear(wish, f"{wish.by}, through {user}" if wish.by else user))
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         return _Answer(said=f"that is no wish that this actor understands: {error}", exit_code=2)
     except trio.TooSlowError:

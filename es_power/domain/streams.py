@@ -15,6 +15,10 @@ DECLARATIONS: Final = "declarations"
 """What people say: records and, later, holds. Many may write; a conflict is retried."""
 
 
+ACCESS: Final = "access"
+"""Who is let in over HTTP: tokens, links and sessions. Many may write; a conflict is retried."""
+
+
 def observer(host: str, driver: str) -> str:
     """The stream of the service that observes this driver on this host: ``observer/kvm-07/qemu``."""
     return f"{_OBSERVER}{host}/{driver}"

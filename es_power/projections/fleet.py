@@ -71,6 +71,10 @@ class Place:
     version: int = 0
     recorded_at: Timestamp = NEVER
 
+    def copy(self) -> "Place":
+        """The same, with nothing that a store would have to write."""
+        return replace(self, instances=dict(self.instances), touched=set(self.touched), dirty=set())
+
     def get(self, instance: InstanceId) -> Instance:
         """What is known of a VM here; an empty Instance where nothing is."""
         known = self.instances.get(instance, _UNSEEN)
@@ -124,6 +128,16 @@ class Fleet:
         for stream, place in self.places.items():
             for instance in place.instances:
                 yield instance, stream, place.get(instance)
+
+    def copy(self) -> "Fleet":
+        """The same, to be asked while this one goes on; what is shared is never changed, only replaced."""
+        copied = Fleet()
+        copied.position = self.position
+        copied.places = {stream: place.copy() for stream, place in self.places.items()}
+        copied.seen_on = dict(self.seen_on)
+        copied.vouched = dict(self.vouched)
+        copied.quarantined = dict(self.quarantined)
+        return copied
 
     # ----------------------------------------------------------------------------------------------------- facts
 

@@ -31,6 +31,17 @@ class Follower(Watcher):
         #: How far each process manager had come when its first command was derived here.
         self._tracked: dict[str, Position] = {}
 
+    @property
+    def saved(self) -> Position:
+        """Up to where the tables have it."""
+        return self._saved
+
+    def snapshot(self) -> tuple[ReadModels, Step]:
+        """The read models as of now, for questions that take their time, and what of them the tables do not have."""
+        rest = self._unsaved.copy()
+        rest.since = self._saved
+        return self.models.copy(), rest
+
     @classmethod
     async def start(cls, log: EventReader, store: Store) -> Self:
         """Make the tables where they are missing, and begin where they end; damaged ones begin anew."""

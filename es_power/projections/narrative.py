@@ -80,18 +80,7 @@ async def history(
     """
     instance = await find(view, vm)
     last = view.position if until is None else until
-    entries = [
-        entry
-        for entry in await _entries(
-            view,
-            instance,
-            after=after if since_time is None else START,
-            until=last if until_time is None else view.position,
-        )
-        if _is_within(entry, after, last, since_time, until_time)
-    ]
-    if view.then is not None:
-        entries = await _counted(view, instance, entries, view.then)
+    entries = await _within(view, instance, after=after, last=last, since_time=since_time, until_time=until_time)
     if not opened:
         return await _lines(view, instance, _in_time(entries), {})
     singles: list[Entry] = []
@@ -105,6 +94,67 @@ async def history(
                 facts[recorded.position, recorded.index] = recorded
                 singles.append(_single(entry, recorded))
     return await _lines(view, instance, _in_time(sorted(singles, key=_place)), facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A part of a history."""
+
+    instance: InstanceId
+    lines: Sequence[Line]
+    #: The position of the newest fact in the whole of it.
+    newest: Position
+
+
+async def page(
+    view: View,
+    vm: str,
+    *,
+    limit: int,
+    after: Position = START,
+    until: Position | None = None,
+    since_time: Timestamp | None = None,
+    until_time: Timestamp | None = None,
+    beyond: tuple[int, int] | None = None,
+    reverse: bool = False,
+) -> Page:
+    """The same lines as `history`, up to `limit` of them: those that follow on the line at `beyond`.
+
+    What is not on the page is not read. With `reverse` the newest come first.
+    """
+    instance = await find(view, vm)
+    last = view.position if until is None else until
+    entries = _in_time(
+        await _within(view, instance, after=after, last=last, since_time=since_time, until_time=until_time)
+    )
+    newest = max((entry.last_position for entry in entries), default=START)
+    if reverse:
+        entries.reverse()
+    # Where that line is there no more, its page is the last one.
+    places = [_place(entry) for entry in entries]
+    start = 0 if beyond is None else places.index(beyond) + 1 if beyond in places else len(places)
+    lines = await _lines(view, instance, entries[start : start + limit], {})
+    return Page(instance=instance, lines=lines, newest=newest)
+
+
+async def _within(
+    view: View,
+    instance: InstanceId,
+    *,
+    after: Position,
+    last: Position,
+    since_time: Timestamp | None,
+    until_time: Timestamp | None,
+) -> list[Entry]:
+    """The entries that were asked for, of a view of another time those that count in it."""
+    found = await _entries(
+        view,
+        instance,
+        after=after if since_time is None else START,
+        until=last if until_time is None else view.position,
+    )
+    entries = [entry for entry in found if _is_within(entry, after, last, since_time, until_time)]
+    return entries if view.then is None else await _counted(view, instance, entries, view.then)
 
 
 async def follow(view: View, instance: InstanceId) -> AsyncIterator[Line]:
@@ -156,7 +206,7 @@ async def _entries(view: View, instance: InstanceId, *, after: Position, until: 
         if entry.instance == instance:
             first[entry.stream] = min(entry.position, first.get(entry.stream, entry.position))
     gone = {stream: known.position for stream, known in streams.items() if known.gone}
-    entries = {_place(entry): entry for entry in [*stored, *newer]}
+    entries = {_place(entry): entry for entry in [*(_as_of(view, entry) for entry in stored), *newer]}
     places = view.fleet.places  # of another time, without a host that came later
     return [
         entry.through(places[entry.stream].host) if entry.open and entry.stream in places else entry
@@ -215,6 +265,14 @@ async def _cut(view: View, instance: InstanceId, run: Entry, then: Then) -> Entr
             count, last = count + 1, _single(run, recorded)
     whole = replace(run, open=False, sweeps=None, last_position=last.position, last_observed_at=last.observed_at)
     return replace(whole, count=max(count, 1))
+
+
+def _as_of(view: View, entry: Entry) -> Entry:
+    """A run as the view has it, where a service has brought its table further meanwhile."""
+    if entry.instance is None or entry.last_position <= view.position:
+        return entry
+    run = view.models.history.open.get((entry.instance, entry.stream))
+    return run if run is not None and _place(run) == _place(entry) else entry
 
 
 def _place(entry: Entry) -> tuple[int, int]:

@@ -26,6 +26,7 @@ from es_power.domain.events import (
     Position,
     Recorded,
 )
+from es_power.domain.host import Host
 from es_power.domain.streams import observed_host, told_host
 from es_power.domain.time import Timestamp
 from es_power.errors import AmbiguousNameError, InstanceNotFoundError, SealBrokenError
@@ -48,6 +49,7 @@ __all__ = [
     "View",
     "find",
     "gaps",
+    "hosts",
     "look",
     "status",
     "texts",
@@ -204,6 +206,33 @@ def _only(text: str, found: Collection[InstanceId], bearers: Sequence[_Bearer]) 
     raise AmbiguousNameError(f"{len(found)} VMs fit {text!r}: {listed}{more}; say which by UUID or HOST/NAME")
 
 
+# ---------------------------------------------------------------------------------------------------- hosts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """One observed host under one driver."""
+
+    host: str
+    stream: str
+    known: Host
+    #: How many VMs it knows now.
+    vms: int
+
+
+def hosts(view: View) -> list[Observed]:
+    """All observed hosts, by their streams."""
+    return [
+        Observed(
+            host=observed_host(stream) or stream,
+            stream=stream,
+            known=place.host,
+            vms=sum(not known.gone for known in place.instances.values()),
+        )
+        for stream, place in sorted(view.fleet.places.items())
+    ]
+
+
 # -------------------------------------------------------------------------------------------------- status
 
 
@@ -223,7 +252,8 @@ async def status(view: View, vm: str | None = None, *, now: Timestamp, everythin
     if view.then is not None:
         return await _status_then(view, view.then, vm, everything=everything)
     if vm is None:
-        rows = list(power_rows(view.fleet, now=now, everything=everything))
+        # Ten thousand rows take their time, in which others are answered too.
+        rows = await trio.to_thread.run_sync(lambda: list(power_rows(view.fleet, now=now, everything=everything)))
     else:
         rows = list(rows_of(view.fleet, await find(view, vm), now=now, everything=everything))
     name_of = await texts(view.log, (row.name for row in rows))

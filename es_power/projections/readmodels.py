@@ -60,6 +60,16 @@ class Step:
         self.snapshots.update(later.snapshots)
         self.derived += later.derived
 
+    def copy(self) -> "Step":
+        """The same as of now, without what is for process managers."""
+        return Step(
+            since=self.since,
+            entries=dict(self.entries),
+            commands=dict(self.commands),
+            keeping=dict(self.keeping),
+            vouched=set(self.vouched),
+        )
+
 
 class ReadModels:
     """The fleet, its history, its stop commands as recorded and what keeps them back, and those its facts call for."""
@@ -84,6 +94,16 @@ class ReadModels:
             except Exception as error:  # noqa: BLE001 (whatever is wrong with one fact, the others are folded)
                 self.fleet.set_aside(recorded.position, f"{type(error).__name__}: {error}")
         return step
+
+    def copy(self) -> "ReadModels":
+        """The same as of now, to be asked while these go on; it derives no commands."""
+        copied = ReadModels(self.fleet.copy())
+        copied.history.open = dict(self.history.open)
+        copied.commands.rows = dict(self.commands.rows)
+        copied.keeping.holds = dict(self.keeping.holds)
+        copied.keeping.breakers = dict(self.keeping.breakers)
+        copied.keeping.alarms = list(self.keeping.alarms)
+        return copied
 
     def _apply(self, recorded: Recorded, step: Step) -> None:
         event = recorded.event

@@ -6,7 +6,7 @@ from typing import Final, Self
 import structlog
 import trio
 
-from es_power.domain.events import Recorded
+from es_power.domain.events import Position, Recorded
 from es_power.domain.ports import EventReader
 from es_power.errors import LogUnavailableError, TablesDamagedError
 from es_power.projections.reader import load, next_batch
@@ -46,6 +46,11 @@ class Watcher:
         """Wait until everything that is in the log now is folded."""
         head = await self._log.head()
         while self.models.fleet.position < head:
+            await self._folded.wait()
+
+    async def reached(self, position: Position) -> None:
+        """Wait until everything up to a position is folded."""
+        while self.models.fleet.position < position:
             await self._folded.wait()
 
     async def run(self, listener: Listener) -> None:

@@ -4,12 +4,14 @@ from es_power.settings.places import config_files, default_log_path
 from es_power.settings.reading import load
 from es_power.settings.sections import (
     Act,
+    Api,
     Breaker,
     Bridge,
     Connection,
     Host,
     Lease,
     Log,
+    Metrics,
     Nova,
     PolicyChoice,
     QemuLog,
@@ -19,12 +21,14 @@ from es_power.settings.sections import (
 
 __all__ = [
     "Act",
+    "Api",
     "Breaker",
     "Bridge",
     "Connection",
     "Host",
     "Lease",
     "Log",
+    "Metrics",
     "Nova",
     "PolicyChoice",
     "QemuLog",

@@ -43,6 +43,14 @@ HostNames = Annotated[
     dict[str, str],
     Meta(description='a table of our names of hosts and Nova\'s names for them, such as {"kvm-07" = "compute-7"}'),
 ]
+Listen = Annotated[
+    str,
+    Meta(
+        pattern=r"^$|^([0-9.]+|\[[0-9A-Fa-f:.]+\]|localhost):[0-9]{1,5}$",
+        description="an address and a port such as 127.0.0.1:8420 or [::1]:8420, or empty",
+    ),
+]
+VmLabels = Annotated[Literal["auto", "always", "never"], Meta(description="auto, always or never")]
 Switch = Annotated[bool, Meta(description="true or false")]
 Text = Annotated[str, Meta(description="a text")]
 
@@ -153,6 +161,36 @@ class Nova(Struct, frozen=True, kw_only=True):
     hosts: HostNames = {}
 
 
+class Api(Struct, frozen=True, kw_only=True):
+    """The HTTP API that `es-power run` serves."""
+
+    #: Whether it is served at all.
+    enabled: Switch = True
+    #: Where programs and browsers of this machine reach it, with a token: ADDRESS:PORT; port 0: any; empty: nowhere.
+    listen: Listen = "127.0.0.1:8420"
+    #: Whether an address that other machines reach stands behind a proxy that speaks TLS; without that it is refused.
+    proxy: Switch = False
+    #: Names, beside this machine's own, by which the proxy is asked; a request for another host is refused.
+    hosts: Names = ()
+    #: Where the command line reaches it, without a token; empty: /run/es-power-api/api.sock, or beside one's own log.
+    socket: Text = ""
+    #: Requests in a second that one client may make over time; ten times as many at once.
+    rate: Count = 50
+    #: Clients that may follow the log (/v1/stream) at the same time.
+    followers: Count = 1000
+
+
+class Metrics(Struct, frozen=True, kw_only=True):
+    """Health and metrics, on a listener of their own that asks for no token."""
+
+    #: Whether they are served at all.
+    enabled: Switch = True
+    #: ADDRESS:PORT of /healthz, /readyz and /metrics; port 0: any; empty: nowhere.
+    listen: Listen = "127.0.0.1:9420"
+    #: Whether each VM has metrics of its own: always, never, or auto (up to 1,000 VMs).
+    vm_labels: VmLabels = "auto"
+
+
 class Connection(Struct, frozen=True, kw_only=True):
     """How a connection to libvirt is kept."""
 
@@ -198,6 +236,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     act: Act = Act()
     breaker: Breaker = Breaker()
     nova: Nova = Nova()
+    api: Api = Api()
+    metrics: Metrics = Metrics()
     connection: Connection = Connection()
     bridge: Bridge = Bridge()
     lease: Lease = Lease()
@@ -213,6 +253,8 @@ SECTIONS: Final[Mapping[str, type[Struct]]] = {
     "act": Act,
     "breaker": Breaker,
     "nova": Nova,
+    "api": Api,
+    "metrics": Metrics,
     "connection": Connection,
     "bridge": Bridge,
     "lease": Lease,

@@ -17,9 +17,14 @@ from tests.acceptance.documents import CHECKOUT
 PROGRAM = (sys.executable, "-m", "es_power")
 
 
+QUIET = {"ES_POWER_API_ENABLED": "false", "ES_POWER_METRICS_ENABLED": "false"}
+"""Listen at no port, which another service on this machine may have."""
+
+
 def environment(home: Path) -> dict[str, str]:
     """Nothing of ours but the checkout, and a home of its own."""
-    return {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(CHECKOUT), "TZ": "UTC"}
+    ours = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(CHECKOUT), "TZ": "UTC"}
+    return ours | QUIET
 
 
 @dataclass(frozen=True)

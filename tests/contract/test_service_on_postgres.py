@@ -103,7 +103,8 @@ async def test_a_live_lease_is_refused_with_its_holder_s_name(place: str) -> Non
 def program(place: str) -> Iterator[subprocess.Popen[str]]:
     """`es-power run` on libvirt's test driver, as a process."""
     command = [sys.executable, "-m", "es_power", "run", "--uri", "test:///default", "--log", place]
-    environment = os.environ | {"ES_POWER_LEASE_DURATION": "2"}
+    quiet = {"ES_POWER_API_ENABLED": "false", "ES_POWER_METRICS_ENABLED": "false"}
+    environment = os.environ | {"ES_POWER_LEASE_DURATION": "2"} | quiet
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             yield process

@@ -1,0 +1,125 @@
+"""The log itself, the hosts that write it, and the times in which they were blind."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from es_power.answers.facts import FACTS, fact_row, labels_of, texts_of, unreadable_row
+from es_power.answers.rows import GAPS, HOSTS, gap_row, host_row
+from es_power.api import wire
+from es_power.api.asking import LARGEST, Cursor, Limit, Now, Past, TheHouse, answer, etag, rows_answer
+from es_power.api.describe import answers
+from es_power.api.pages import DEFAULT, after as after_cursor, link, page
+from es_power.api.problems import CURSOR, REWOUND, TOO_MANY, ProblemError
+from es_power.api.stream import Following
+from es_power.domain.events import Position
+from es_power.errors import UnknownEventError
+from es_power.output import Plain, plain
+from es_power.projections.queries import gaps, hosts, texts
+
+router = APIRouter(tags=["The log"])
+
+After = Annotated[int, Query(ge=0, le=LARGEST, description="The position after which to begin.")]
+
+
+@router.get(
+    "/v1/events",
+    response_model=wire.Page[wire.Fact],
+    summary="What was recorded, in order",
+    responses=answers(REWOUND, pages=True),
+)
+async def events(request: Request, house: TheHouse, now: Now, after: After = 0, limit: Limit = DEFAULT) -> Response:
+    """Every record of the log after a position. `next` is there on the last page too: ask it again later."""
+    log, until = house.log, now.position
+    if after > until:
+        raise ProblemError(REWOUND, f"the log ends at {until}", position=until)
+    items: list[Plain] = []
+    reached = Position(after)
+    while len(items) < limit and reached < until:
+        try:
+            batch = await log.read(after=reached, until=until, limit=limit - len(items))
+        except UnknownEventError as error:
+            reached = Position(error.position or reached + 1)
+            items.append(plain(unreadable_row(reached, error.reason), FACTS))
+            continue
+        if not batch:
+            break
+        text_of = await texts(log, texts_of(batch))
+        for recorded in batch:
+            said = {name: text_of(label) for name, label in labels_of(recorded).items()}
+            items.append(plain(fact_row(recorded, said), FACTS))
+        reached = batch[-1].position
+    more = link(request, after=reached)
+    return answer(request, {"items": items, "next": more}, position=until, tag=etag(reached), more=more)
+
+
+@router.get(
+    "/v1/stream",
+    response_class=Response,
+    summary="What is recorded from now on",
+    responses={
+        **answers(REWOUND, TOO_MANY, log=False),
+        200: {
+            "description": "Server-sent events: `ready` once, then a `fact` for each record, its `data` as in "
+            "/v1/events and its `id` the position; after 15 s without one a comment. `reset` ends the stream of a "
+            "reader that is slower than the log grows: come again with the last id.",
+            "content": {
+                "text/event-stream": {
+                    "schema": {"type": "string"},
+                    "example": 'id: 48102\nevent: fact\ndata: {"position": 48102, "kind": "LifecycleEvent"}\n\n',
+                }
+            },
+        },
+    },
+)
+async def stream(
+    house: TheHouse,
+    after: Annotated[int | None, Query(ge=0, le=LARGEST, description="Begin after this position, not now.")] = None,
+    last_event_id: Annotated[
+        int | None,
+        Header(ge=0, le=LARGEST, description="What a browser sends when it comes again: it is before `after`."),
+    ] = None,
+) -> Response:
+    """Follow the log without losing anything in between: by the id of the last event that was heard."""
+    head = house.position
+    place = last_event_id if last_event_id is not None else after
+    if place is not None and place > head:
+        raise ProblemError(REWOUND, f"the log ends at {head}", position=head)
+    if house.broadcast.followers >= house.settings.api.followers:
+        raise ProblemError(
+            TOO_MANY, f"{house.broadcast.followers} follow already ([api] followers)", headers={"Retry-After": "10"}
+        )
+    return Following(
+        house.log, house.broadcast, Position(head if place is None else place), folded=lambda: house.position
+    )
+
+
+@router.get(
+    "/v1/hosts",
+    response_model=wire.Page[wire.Host],
+    summary="The observed hosts",
+    responses=answers(CURSOR, pages=True),
+)
+async def all_hosts(
+    request: Request, house: TheHouse, past: Past, limit: Limit = DEFAULT, cursor: Cursor = None
+) -> Response:
+    """Each host under each driver, and whether somebody sees it now."""
+    start = after_cursor(cursor, ("",))
+    cut = page(request, hosts(past.view), limit, start, lambda each: (each.stream,))
+    tag = etag(past.newest(house.newest.of(house.newest.states)))
+    return rows_answer(request, cut, host_row, HOSTS, position=past.view.position, tag=tag)
+
+
+@router.get(
+    "/v1/gaps", response_model=wire.Page[wire.Gap], summary="Blind times", responses=answers(CURSOR, pages=True)
+)
+async def all_gaps(
+    request: Request, house: TheHouse, now: Now, limit: Limit = DEFAULT, cursor: Cursor = None
+) -> Response:
+    """What `es-power gaps` shows: when nobody saw a host, and why."""
+    start = after_cursor(cursor, (0,))
+    cut = page(request, await gaps(now), limit, start, lambda each: (each.position,))
+    tag = etag(house.newest.of(house.newest.gaps))
+    return rows_answer(request, cut, gap_row, GAPS, position=now.position, tag=tag)
