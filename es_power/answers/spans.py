@@ -5,6 +5,7 @@ from typing import Final
 from es_power.answers.rows import POWER_STYLES
 from es_power.domain.time import SECOND
 from es_power.output import Column, Row
+from es_power.projections.anomalies import Anomaly
 from es_power.projections.spans import Segment
 from es_power.projections.timeline import Timeline
 from es_power.projections.uptime import Uptime
@@ -81,4 +82,32 @@ def uptime_row(uptime: Uptime) -> Row:
         "unknown_s": _seconds(uptime.unknown),
         "availability_min": up * _DIGITS // existed / _DIGITS if existed else None,
         "availability_max": -(-(up + uptime.unknown) * _DIGITS // existed) / _DIGITS if existed else None,
+    }
+
+
+# -------------------------------------------------------------------------------------------------- anomalies
+
+ANOMALIES: Final = (
+    Column("since", time=True),
+    Column("until", time=True),
+    Column("kind"),
+    Column("name"),
+    Column("host"),
+    Column("count"),
+    Column("positions"),
+    Column("instance", in_table=False),
+)
+
+
+def anomaly_row(anomaly: Anomaly) -> Row:
+    """One line of `es-power anomalies`; `instance` is null where it is about the host."""
+    return {
+        "kind": anomaly.kind,
+        "host": " and ".join(anomaly.hosts),
+        "instance": anomaly.instance,
+        "name": anomaly.name,
+        "since": anomaly.since,
+        "until": anomaly.until,
+        "count": anomaly.count,
+        "positions": list(anomaly.positions),
     }

@@ -15,6 +15,7 @@ import typer
 
 from es_power.cli import (
     act,
+    anomalies,
     as_of,
     breaker,
     commands,
@@ -73,7 +74,7 @@ def _app() -> typer.Typer:
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
     )
-    asking = (status, why, as_of, history, diff, timeline, uptime, gaps, commands, replay, policy)
+    asking = (status, why, as_of, history, diff, timeline, uptime, anomalies, gaps, commands, replay, policy)
     for module in (run, act, demo, doctor, *asking, hold, breaker, declare, imports, log, token):
         module.register(made)
     return made

@@ -16,6 +16,7 @@ from es_power.projections.tables import ENTRY_FIELDS, HISTORY, LOGGED, POWER_STA
 WORDS: Final = (LifecycleEvent.__name__, StateObserved.__name__)
 """Entries that may tell a VM's power_state."""
 
+_AT_ONCE: Final = 20_000  # rows
 _ON: Final = tuple(state.value for state in PowerState if state.is_on)
 
 
@@ -90,6 +91,19 @@ def before(store: Store, at: Timestamp, *, until: Position) -> Position:
             else:
                 low = found.position
     return low
+
+
+def announced(store: Store, *, after: Position, until: Position) -> list[tuple[str, Timestamp, Position]]:
+    """Lifecycle events with after < position <= until in the order of the log, some at once: stream, time, position."""
+    table = HISTORY.c
+    query = (
+        sa.select(table.stream, table.observed_at, table.position)
+        .where(table.position > after, table.position <= until, table.kind == LifecycleEvent.__name__)
+        .order_by(table.position)
+        .limit(_AT_ONCE)
+    )
+    with store.reading() as (connection, _):
+        return [(stream, Timestamp(at), Position(position)) for stream, at, position in connection.execute(query)]
 
 
 def _entries(store: Store, query: sa.Select[tuple[object, ...]]) -> list[Entry]:

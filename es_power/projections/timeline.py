@@ -84,13 +84,9 @@ async def timelines(
     With `buckets`, of each VM at most so many segments, for whoever draws no finer; what differs within one is MIXED.
     ValueError for a time that ends before it begins, or begins after `now`.
     """
-    end = min(until, now)
-    if since >= end:
-        raise ValueError("the time ends before it begins" if since >= until else "the time is still to come")
-    if view.then is not None:
-        view = await look(view.log, until=view.then.known)
-    instances = await everyone(view) if vms is None else list(dict.fromkeys([await find(view, vm) for vm in vms]))
-    names = await _names(view, instances)
+    view, end = await timespan(view, since=since, until=until, now=now)
+    instances = await chosen(view, vms)
+    names = await names_of(view, instances)
     ordered = sorted(instances, key=lambda instance: (names[instance] or "", instance))
     async with aclosing(windows(view, ordered, since=since, until=end)) as read:
         async for window in read:
@@ -123,7 +119,21 @@ def _streams(window: Window) -> Sequence[str]:
     return [*window.words, *dict.fromkeys(word.stream for word in window.logged)]
 
 
-async def _names(view: View, instances: Sequence[InstanceId]) -> dict[InstanceId, str | None]:
+async def timespan(view: View, *, since: Timestamp, until: Timestamp, now: Timestamp) -> tuple[View, Timestamp]:
+    """The view that has all that was known, and the end of the time; raises ValueError as `timelines` does."""
+    end = min(until, now)
+    if since >= end:
+        raise ValueError("the time ends before it begins" if since >= until else "the time is still to come")
+    return view if view.then is None else await look(view.log, until=view.then.known), end
+
+
+async def chosen(view: View, vms: Collection[str] | None) -> list[InstanceId]:
+    """The VMs that are meant, or all; raises as `find` does."""
+    return await everyone(view) if vms is None else list(dict.fromkeys([await find(view, vm) for vm in vms]))
+
+
+async def names_of(view: View, instances: Sequence[InstanceId]) -> dict[InstanceId, str | None]:
+    """What VMs are called, or were last."""
     labels = {instance: label_of(view.fleet, instance) for instance in instances}
     text_of = await texts(view.log, labels.values())
     return {instance: text_of(label) for instance, label in labels.items()}

@@ -15,6 +15,7 @@ from es_power.domain.events import (
     GapClosed,
     GapOpened,
     InstanceId,
+    LifecycleEvent,
     Position,
     ServiceStarted,
     ServiceStopped,
@@ -102,6 +103,29 @@ async def windows(
                 logged=logged,
                 two_spacings=two_spacings,
             )
+
+
+async def announcements(
+    view: View, *, since: Timestamp, until: Timestamp
+) -> AsyncGenerator[Sequence[tuple[str, Timestamp, Position]]]:
+    """All lifecycle events of about that time in the order of the log: stream, time and position, some at once."""
+    checkpoint = view.rest.since
+    if checkpoint:
+        position, end = await trio.to_thread.run_sync(
+            lambda: (
+                stored.before(view.store, Timestamp(since - SLACK), until=checkpoint),
+                stored.before(view.store, Timestamp(until + SLACK), until=checkpoint),
+            )
+        )
+        while batch := await trio.to_thread.run_sync(
+            lambda: stored.announced(view.store, after=position, until=end)  # noqa: B023 (it is called at once)
+        ):
+            yield batch
+            position = batch[-1][2]
+    newer = sorted(view.rest.entries.values(), key=lambda entry: entry.position)
+    yield [
+        (entry.stream, entry.observed_at, entry.position) for entry in newer if entry.kind == LifecycleEvent.__name__
+    ]
 
 
 def _two_spacings(spacing: float) -> int:
