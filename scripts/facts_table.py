@@ -47,6 +47,7 @@ SOURCES: Final[Mapping[str, str]] = {
     "what libvirt wrote of qemu": "From the logs that libvirt keeps of each VM's qemu, followed by the service (stream "
     "`qemu-log/HOST/DRIVER`) or imported (stream `imported/qemu-log/HOST`).",
     "what nova-compute wrote": "From nova-compute's log, imported. Stream: `imported/nova-log/HOST`.",
+    "another log": "From an export of another log of es_power. Stream: `imported/jsonl/HOST`.",
     "the plan": "From the process manager, which derives commands from the facts above. Stream: `planner/HOST/DRIVER`.",
     "the life of a stop command": "The request, and the withdrawals and resolutions that name no actor, from the "
     "process manager; all else from the actor. Stream: `command/ID`, one for each command.",

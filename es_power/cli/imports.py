@@ -17,7 +17,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from es_power.cli.options import KEEP, ConfigOption, LogOption, OutputOption, Printer, place
 from es_power.domain.events import InstanceId
 from es_power.domain.streams import observed_host
-from es_power.ingest.importing import BATCH, Importer
+from es_power.ingest.importing import BATCH, Importer, JsonlImporter
+from es_power.ingest.jsonl import JsonlReader
 from es_power.ingest.log_files import (
     STDIN,
     Found,
@@ -80,6 +81,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help=told)
     group.command(name="qemu-log")(_qemu_log)
     group.command(name="nova-log")(_nova_log)
+    group.command(name="jsonl")(_jsonl)
     app.add_typer(group, name="import", rich_help_panel=KEEP)
 
 
@@ -107,7 +109,9 @@ def _qemu_log(
             former[whole] = QemuLogReader(path.name, former=former.get(whole), vm=vms.get(whole.stem))
             return former[whole]
 
-        return await _import(Importer(opened, "qemu-log", name), files, reader)
+        importer = Importer(opened, "qemu-log", name)
+        await importer.begin()
+        return await _import(importer, files, reader)
 
     _report(place(log, config), work, output)
 
@@ -130,7 +134,24 @@ def _nova_log(
 
     async def work(opened: SqlLog) -> list["_Result"]:
         name = host or _default_host(await look(opened))
-        return await _import(Importer(opened, "nova-log", name), files, lambda path: NovaLogReader(path.name, zone))
+        importer = Importer(opened, "nova-log", name)
+        await importer.begin()
+        return await _import(importer, files, lambda path: NovaLogReader(path.name, zone))
+
+    _report(place(log, config), work, output)
+
+
+def _jsonl(
+    files: FilesArgument,
+    *,
+    log: LogOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Import what `es-power export -o jsonl` wrote of another log: its facts are told, and never acted on."""
+
+    async def work(opened: SqlLog) -> list["_Result"]:
+        return await _import(JsonlImporter(opened), files, lambda _: JsonlReader())
 
     _report(place(log, config), work, output)
 
@@ -188,8 +209,7 @@ class _Result:
         }
 
 
-async def _import(importer: Importer, files: Sequence[Path], make: MakeReader) -> list[_Result]:
-    await importer.begin()
+async def _import(importer: Importer | JsonlImporter, files: Sequence[Path], make: MakeReader) -> list[_Result]:
     results: list[_Result] = []
     ordered = oldest_first(files)
     with _bar(sum(map(_size, ordered))) as progress:
@@ -207,7 +227,7 @@ def _further(progress: Callable[[int], None], before: int, done: int) -> None:
 
 
 async def _import_file(
-    importer: Importer, path: Path, reader: Reader, result: _Result, progress: Callable[[int], None]
+    importer: Importer | JsonlImporter, path: Path, reader: Reader, result: _Result, progress: Callable[[int], None]
 ) -> None:
     async def add(found: Found) -> Found:
         new = await importer.add(found.facts, labels=found.labels, names=found.names)

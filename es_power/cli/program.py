@@ -23,6 +23,7 @@ from es_power.cli import (
     demo,
     diff,
     doctor,
+    export,
     gaps,
     history,
     hold,
@@ -74,7 +75,7 @@ def _app() -> typer.Typer:
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
     )
-    asking = (status, why, as_of, history, diff, timeline, uptime, anomalies, gaps, commands, replay, policy)
+    asking = (status, why, as_of, history, diff, timeline, uptime, anomalies, gaps, export, commands, replay, policy)
     for module in (run, act, demo, doctor, *asking, hold, breaker, declare, imports, log, token):
         module.register(made)
     return made

@@ -8,7 +8,7 @@ true (Nova holds a stop back for 15 s), both are kept.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from es_power.domain.events import Event, InstanceEvent, Label
+from es_power.domain.events import Event, InstanceEvent, InstanceId, Label
 from es_power.domain.states import Transition
 from es_power.domain.time import Timestamp
 
@@ -104,3 +104,29 @@ class NovaCountLogged(Event):
     offset: int
     found: int
     records: int
+
+
+# ------------------------------------------------------------------------------------------------- another log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactImported(Event):
+    """A fact of another log of es_power, out of its export; `observed_at` is that fact's.
+
+    It is kept as its bytes, so that nothing takes it for a fact of this log: who tells of it opens it.
+    """
+
+    times: ClassVar[tuple[str, ...]] = ("observed_at", "recorded_then")
+
+    #: Where and when that log had it.
+    stream: str
+    version: int
+    position: int
+    recorded_then: Timestamp
+    #: As a record of this log has them; labels are this log's own.
+    topic: str
+    state: bytes
+    #: The VM's place in the sweep of which this is one part.
+    index: int | None = None
+    #: Of a sweep, the VMs of which it says another thing than what was imported before: state and reason.
+    told: tuple[tuple[InstanceId, int, int], ...] = ()

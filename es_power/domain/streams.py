@@ -85,6 +85,14 @@ def told_host(stream: str) -> str | None:
     return observed_host(stream)
 
 
+def host_of(stream: str) -> str | None:
+    """The host that a stream belongs to, whoever writes it; None for those that belong to none."""
+    kind, _, rest = stream.partition("/")
+    if kind in {"planner", "records", "actor"}:
+        return rest.rpartition("/")[0]
+    return told_host(stream) or None
+
+
 def stream_id(name: str) -> UUID:
     """The stream's originator id in eventsourcing's interfaces: derived from the name, so every writer agrees."""
     return uuid5(_NAMESPACE, name)

@@ -9,10 +9,13 @@ bytes for each fact.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from hashlib import blake2b
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 from es_power.domain.events import Event, InstanceId, InstanceNamed, Label
 from es_power.domain.logged import (
+    FactImported,
     LoggedEvent,
     NovaCountLogged,
     NovaRequestLogged,
@@ -20,16 +23,20 @@ from es_power.domain.logged import (
     NovaTransitionLogged,
 )
 from es_power.domain.ports import Append, EventLog, LabelText, Write
-from es_power.domain.streams import imported
+from es_power.domain.streams import host_of, imported
 from es_power.domain.time import Timestamp
 from es_power.errors import ConcurrentAppendError, UnknownEventError
 from es_power.ingest.nova_log import Counted, Handled, NovaLine, Requested, Skipped
+from es_power.log.codec import Codec
 from es_power.log.labels import make_label, shown
 
 BATCH: Final = 1000
 """Facts in one append, and records in one question."""
 
-_ELSEWHERE: Final = frozenset({"file", "offset"})
+_CODEC: Final = Codec()
+
+# Nor the position in another log, nor bytes that hold new labels: stream, version and time name a fact of another log.
+_ELSEWHERE: Final = frozenset({"file", "offset", "position", "state", "told"})
 
 
 def identity(event: Event) -> bytes:
@@ -42,13 +49,19 @@ def identity(event: Event) -> bytes:
     return blake2b("\n".join(said).encode(), digest_size=16).digest()
 
 
+def _labels(event: Event) -> Iterator[Label]:
+    fact = _CODEC.decode(event.topic, event.state) if isinstance(event, FactImported) else event
+    yield from (value for each in fields(fact) if isinstance(value := getattr(fact, each.name), Label))
+
+
 class Importer:
     """Appends what is new to one stream of imported facts; several may do so at once."""
 
     def __init__(self, log: EventLog, source: str, host: str) -> None:
         self._log = log
         self.stream = imported(source, host)
-        self._version = 0
+        #: The version of the stream's last record, as far as is known here.
+        self.version = 0
         self._known: set[bytes] = set()
         #: By instance: the names that the stream has of it; None for one that was forgotten.
         self._names: dict[InstanceId, set[str | None]] = {}
@@ -56,18 +69,27 @@ class Importer:
     async def begin(self) -> None:
         """Read on in what the stream has."""
         version = await self._log.version(self.stream)
-        while self._version < version:
+        while self.version < version:
             try:
-                records = await self._log.read_stream(self.stream, after=self._version, limit=BATCH)
+                records = await self._log.read_stream(self.stream, after=self.version, limit=BATCH)
             except UnknownEventError:
-                self._version += 1
+                self.version += 1
                 continue
-            self._version = records[-1].version
+            self.version = records[-1].version
             named = [each.event for each in records if isinstance(each.event, InstanceNamed)]
             texts = await self._log.labels([event.name.id for event in named])
             for event in named:
                 self._names.setdefault(event.instance, set()).add(texts.get(event.name.id))
             self._known.update(identity(each.event) for each in records if not isinstance(each.event, InstanceNamed))
+
+    def knows(self, key: bytes) -> bool:
+        """Whether the stream has a fact of this identity."""
+        return key in self._known
+
+    def note(self, event: Event) -> None:
+        """Take in a fact that was appended to the stream."""
+        self.version += 1
+        self._known.add(identity(event))
 
     async def add(self, facts: Sequence[Event], *, labels: Iterable[LabelText], names: Mapping[InstanceId, str]) -> int:
         """Append those facts that are new, with what names their VMs; give their number.
@@ -81,14 +103,9 @@ class Importer:
             if not new and not named:
                 return 0
             events = [*(event for event, _ in named), *new]
-            borne = {
-                value.id
-                for event in new
-                for field in fields(event)
-                if isinstance(value := getattr(event, field.name), Label)
-            }
+            borne = {label.id for event in new for label in _labels(event)}
             append = Append(
-                writes=[Write(stream=self.stream, expected=self._version, events=events)],
+                writes=[Write(stream=self.stream, expected=self.version, events=events)],
                 labels=[*(text for _, text in named), *(texts[each] for each in borne if each in texts)],
             )
             try:
@@ -96,7 +113,7 @@ class Importer:
             except ConcurrentAppendError:
                 await self.begin()
                 continue
-            self._version += len(events)
+            self.version += len(events)
             self._known.update(map(identity, new))
             for event, text in named:
                 self._names.setdefault(event.instance, set()).add(text.text)
@@ -119,6 +136,52 @@ class Importer:
             if (name := names.get(instance)) is not None and shown(name) not in known and None not in known:
                 label, text = make_label(name)
                 yield InstanceNamed(observed_at=at, instance=instance, name=label), text
+
+
+class JsonlImporter:
+    """Appends facts of other logs in their order, those of each host to a stream of its own."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._importers: dict[str, Importer] = {}
+
+    async def add(self, facts: Sequence[Event], *, labels: Iterable[LabelText], names: Mapping[InstanceId, str]) -> int:
+        """See `Importer.add`; what names VMs are facts of their own here."""
+        del names
+        texts = {label.id: label for label in labels}
+        while True:
+            new: list[tuple[Importer, Event]] = []
+            seen: set[bytes] = set()
+            for event in facts:
+                assert isinstance(event, FactImported)
+                importer = await self._importer(host_of(event.stream) or "")
+                if (key := identity(event)) not in seen and not importer.knows(key):
+                    seen.add(key)
+                    new.append((importer, event))
+            if not new:
+                return 0
+            versions = {importer.stream: importer.version for importer, _ in new}
+            writes: list[Write] = []
+            for importer, run in groupby(new, key=itemgetter(0)):
+                events = [event for _, event in run]
+                writes.append(Write(stream=importer.stream, expected=versions[importer.stream], events=events))
+                versions[importer.stream] += len(events)
+            borne = [texts[label.id] for _, event in new for label in _labels(event) if label.id in texts]
+            try:
+                await self._log.append(Append(writes=writes, labels=borne))
+            except ConcurrentAppendError:
+                for importer in self._importers.values():
+                    await importer.begin()
+                continue
+            for importer, event in new:
+                importer.note(event)
+            return len(new)
+
+    async def _importer(self, host: str) -> Importer:
+        if host not in self._importers:
+            self._importers[host] = Importer(self._log, "jsonl", host)
+            await self._importers[host].begin()
+        return self._importers[host]
 
 
 def nova_facts(lines: Iterable[NovaLine], file: Label, labels: list[LabelText]) -> Iterator[Event]:

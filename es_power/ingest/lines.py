@@ -15,11 +15,12 @@ _LATEST: Final = 2**63
 class Lines:
     """Cuts what is fed into lines; what comes after the last line's end waits for more."""
 
-    def __init__(self, *, offset: int = 0) -> None:
+    def __init__(self, *, offset: int = 0, longest: int = LINE) -> None:
         #: Where the last whole line ended: a reader that starts anew goes on there.
         self.offset = offset
         #: The number of the line that was given last, from where this began.
         self.number = 0
+        self._longest = longest
         self._half = b""
         #: How long the unfinished line is by now, kept or not.
         self._length = 0
@@ -38,15 +39,15 @@ class Lines:
             self.offset += length + 1
             self._half, self._length = b"", 0
             self.number += 1
-            yield (line.removesuffix(b"\r") if length <= LINE else None), self.offset
+            yield (line.removesuffix(b"\r") if length <= self._longest else None), self.offset
         self._length += len(rest)
-        self._half = self._half + rest if self._length <= LINE else b""
+        self._half = self._half + rest if self._length <= self._longest else b""
 
     def finish(self) -> Iterator[tuple[bytes | None, int]]:
         """Give what stands after the last line's end, where a file has no more than that."""
         if self._length:
             self.offset += self._length
-            line = self._half.removesuffix(b"\r") if self._length <= LINE else None
+            line = self._half.removesuffix(b"\r") if self._length <= self._longest else None
             self._half, self._length = b"", 0
             self.number += 1
             yield line, self.offset

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import tzinfo
+from typing import Final
 
 import trio
 
@@ -30,6 +31,8 @@ from es_power.projections.store import Store
 from es_power.projections.times import bears, raw_source_time
 
 __all__ = ["Moment", "Then", "bounds", "fold_as_of", "moment_at", "moment_of", "read_moment", "scan"]
+
+_LARGEST: Final = 2**63 - 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,9 @@ async def read_moment(log: SqlLog, text: str, *, now: Timestamp, zone: tzinfo | 
     if text.isascii() and text.isdecimal():
         # More digits than any position has are beyond every head, and Python would not even read thousands of them.
         return await moment_of(log, Position(int(text[:20])))
-    return await moment_at(log, timewords.parse(text, now=now, zone=zone))
+    at = timewords.parse(text, now=now, zone=zone)
+    # Beyond 292 years around 1970 nothing is in any log, and no database takes the number.
+    return await moment_at(log, Timestamp(max(-_LARGEST, min(at, _LARGEST))))
 
 
 async def bounds(log: SqlLog, *, as_of: Moment | None, known_at: Moment | None) -> Then:

@@ -34,6 +34,7 @@ from es_power.domain.host import Host, Vouched
 from es_power.domain.instance import Instance, Owner
 from es_power.domain.streams import is_imported, observed_host, planned_observer
 from es_power.domain.time import NEVER, Timestamp
+from es_power.projections import imported
 
 _UNSEEN = Instance()
 
@@ -201,12 +202,12 @@ class Fleet:
             self._touch(event.instance)
 
     def _tell(self, stream: str, event: Event) -> None:
-        if not isinstance(event, InstanceEvent):
-            return
-        streams = self.told.setdefault(event.instance, {})
-        if isinstance(event, InstanceNamed) or stream not in streams:
-            streams[stream] = event.name if isinstance(event, InstanceNamed) else None
-            self.told_anew.add((event.instance, stream))
+        fact = imported.opened(event)
+        for instance in imported.instances(event):
+            streams = self.told.setdefault(instance, {})
+            if isinstance(fact, InstanceNamed) or stream not in streams:
+                streams[stream] = fact.name if isinstance(fact, InstanceNamed) else None
+                self.told_anew.add((instance, stream))
 
     def _touch(self, instance: InstanceId) -> None:
         for stream in self.seen_on.get(instance, ()):

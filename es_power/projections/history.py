@@ -13,6 +13,7 @@ from es_power.domain.decisions import CommandEvent
 from es_power.domain.events import (
     GapClosed,
     GapOpened,
+    HypervisorEvent,
     InstanceId,
     InstanceNamed,
     InventoryRecorded,
@@ -30,8 +31,9 @@ from es_power.domain.events import (
 from es_power.domain.host import Host
 from es_power.domain.logged import LoggedEvent, QemuLogOpened
 from es_power.domain.states import PowerState
-from es_power.domain.streams import observed_host
+from es_power.domain.streams import is_imported, observed_host
 from es_power.domain.time import Timestamp
+from es_power.projections import imported
 from es_power.projections.fleet import Change, Fleet
 
 OF_A_HOST = (GapOpened, GapClosed, ServiceStarted, ServiceStopped)
@@ -107,7 +109,9 @@ class History:
         `before` is the host as it was before this record: a run that ends here was confirmed by the sweeps until then.
         """
         event = recorded.event
-        if isinstance(event, OF_A_HOST) and observed_host(recorded.stream) is not None:
+        if is_imported(recorded.stream):
+            yield from _told(recorded)
+        elif isinstance(event, OF_A_HOST) and observed_host(recorded.stream) is not None:
             if isinstance(event, GapOpened | ServiceStarted):
                 for key in [key for key in self.open if key[1] == recorded.stream]:
                     yield self._close(key, before)
@@ -176,6 +180,18 @@ def digest(entries: Iterable[Entry], fleet: Fleet) -> str:
     for entry in counted:
         sha.update(" ".join(str(getattr(entry, name)) for name in names).encode() + b"\n")
     return sha.hexdigest()
+
+
+def _told(recorded: Recorded) -> Iterator[Entry]:
+    """The entries of what was imported, which is told as it is: each observation is one."""
+    for each in imported.told(recorded):
+        event, state = each.event, imported.power_state(each.event)
+        if isinstance(event, StateObserved):
+            yield replace(_entry(each, event.instance), power_state=state, state=event.state, reason=event.reason)
+        elif isinstance(event, (HypervisorEvent, *OF_AN_INSTANCE)):
+            yield replace(_entry(each, event.instance), power_state=state)
+        elif isinstance(event, OF_A_HOST):
+            yield _entry(each, None)
 
 
 def _entry(recorded: Recorded, instance: InstanceId | None, change: Change | None = None) -> Entry:

@@ -26,8 +26,10 @@ from es_power.domain.events import (
 from es_power.domain.streams import is_imported, told_host
 from es_power.domain.time import Timestamp
 from es_power.errors import UnknownEventError
+from es_power.log import SqlLog
 from es_power.projections.as_of import Then
 from es_power.projections.history import Entry
+from es_power.projections.imported import part_of
 from es_power.projections.queries import View, find, part, texts
 from es_power.projections.reader import BATCH, next_batch
 from es_power.projections.times import source_time
@@ -189,18 +191,19 @@ async def follow(view: View, instance: InstanceId) -> AsyncIterator[Line]:
 async def _entries(view: View, instance: InstanceId, *, after: Position, until: Position) -> list[Entry]:
     """All entries of a VM, and those of its hosts from when they first showed it until it was gone from there."""
     streams = view.fleet.hosts_of(instance)
+    shown = {*streams, *view.fleet.told.get(instance, {})}
     stored: list[Entry] = []
     first: dict[str, Position] = {}
     since = view.rest.since
     if since:
         stored = await trio.to_thread.run_sync(
-            lambda: view.store.history(instance, streams.keys(), after=after, until=min(until, since))
+            lambda: view.store.history(instance, shown, after=after, until=min(until, since))
         )
         first = await trio.to_thread.run_sync(lambda: view.store.first_seen(instance))
     newer = [
         entry
         for entry in view.rest.entries.values()
-        if entry.instance == instance or (entry.instance is None and entry.stream in streams)
+        if entry.instance == instance or (entry.instance is None and entry.stream in shown)
     ]
     for entry in newer:
         if entry.instance == instance:
@@ -211,7 +214,8 @@ async def _entries(view: View, instance: InstanceId, *, after: Position, until: 
     return [
         entry.through(places[entry.stream].host) if entry.open and entry.stream in places else entry
         for _, entry in sorted(entries.items())
-        if entry.instance == instance or first[entry.stream] <= entry.position <= gone.get(entry.stream, entry.position)
+        if entry.instance == instance
+        or first.get(entry.stream, view.position) <= entry.position <= gone.get(entry.stream, entry.position)
     ]
 
 
@@ -280,7 +284,7 @@ def _place(entry: Entry) -> tuple[int, int]:
 
 
 def _is_run(entry: Entry) -> bool:
-    return entry.kind == StateObserved.__name__ and not entry.stale
+    return entry.kind == StateObserved.__name__ and not entry.stale and not is_imported(entry.stream)
 
 
 # ---------------------------------------------------------------------------------------------- opened runs
@@ -309,7 +313,7 @@ async def _observations(view: View, instance: InstanceId, run: Entry) -> AsyncGe
                 yield recorded
             elif isinstance(event, HostSwept):
                 if event.inventory not in orders:
-                    orders[event.inventory] = await _order(view, run.stream, event.inventory)
+                    orders[event.inventory] = await inventory_order(log, run.stream, event.inventory)
                 index = orders[event.inventory].get(instance)
                 if index is not None and 2 * len(orders[event.inventory]) == len(event.states):
                     yield part(recorded, event, index, instance)
@@ -317,10 +321,10 @@ async def _observations(view: View, instance: InstanceId, run: Entry) -> AsyncGe
             return
 
 
-async def _order(view: View, stream: str, inventory: int) -> Mapping[InstanceId, int]:
+async def inventory_order(log: SqlLog, stream: str, inventory: int) -> Mapping[InstanceId, int]:
     """Where each VM stands in the inventory of that version; nowhere, where that cannot be read."""
     with suppress(UnknownEventError):
-        for recorded in await view.log.read_stream(stream, after=inventory - 1, limit=1):
+        for recorded in await log.read_stream(stream, after=inventory - 1, limit=1):
             if isinstance(recorded.event, InventoryRecorded):
                 return {instance: index for index, instance in enumerate(recorded.event.instances)}
     return {}
@@ -362,7 +366,7 @@ def _host(view: View, entry: Entry, event: Event | None) -> str | None:
     if isinstance(event, CommandEvent):
         row = view.models.commands.rows.get(event.command)
         return row.requested.host if row else None
-    return told_host(entry.stream)
+    return told_host(entry.stream) or None
 
 
 async def _lines(
@@ -375,7 +379,7 @@ async def _lines(
         recorded = opened.get((entry.position, entry.index)) or facts.get(entry.position)
         if recorded and isinstance(recorded.event, HostSwept) and entry.index is not None:
             recorded = part(recorded, recorded.event, entry.index, instance)
-        events.append(recorded.event if recorded else None)
+        events.append(part_of(recorded, entry.index) if recorded else None)
     labels = [_labels(event) for event in events]
     text_of = await texts(view.log, [label for each in labels for label in each.values()])
     return [
