@@ -22,7 +22,7 @@ from es_power.projections.store import Store
 from es_power.testing.facts import T0
 
 _EVENT = SECOND // 100  # between two events of the log
-_COMMIT = 250  # records, so that an event comes in up to 2.5 s late
+_COMMIT = 1000  # records, so that an event comes in up to 10 s late
 
 
 def measure(*, quick: bool = False) -> list[Figure]:

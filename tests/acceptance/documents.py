@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +27,7 @@ from es_power.cli import doctor, main
 from es_power.ingest import clock
 from es_power.log import schema
 from es_power.log.database import Place
-from tests.acceptance.night import HOST, NOW, write_night
+from tests.acceptance.night import CI_LOG, HOST, NOW, write_night
 
 CHECKOUT = Path(__file__).parents[2]
 LOG = "/var/lib/es-power/log.db"
@@ -97,7 +97,7 @@ def _in_a_shell(command: str, log: Path) -> str:
         done = subprocess.run(
             ["sh", "-c", f"exec 2>&1; {command}"],
             env=os.environ | {"PATH": path, "ES_POWER_LOG": str(log), "PYTHONPATH": str(CHECKOUT)},
-            cwd=folder,
+            cwd=here(log),
             stdout=subprocess.PIPE,
             text=True,
             check=False,
@@ -109,6 +109,14 @@ def _python(text: str, log: Path) -> str:
     with captured() as out, as_that_night(log):
         exec(compile(text.replace(LOG, str(log)), "<example>", "exec"), {"__name__": "__main__"})
     return out.getvalue()
+
+
+def here(log: Path) -> Path:
+    """Where the commands are typed; ci-9.log is there, as libvirt on kvm-07 wrote it that night."""
+    folder = log.parent / "here"
+    folder.mkdir(exist_ok=True)
+    (folder / "ci-9.log").write_text(CI_LOG)
+    return folder
 
 
 @contextmanager
@@ -138,6 +146,7 @@ def as_that_night(log: Path) -> Iterator[None]:
 
     environment: Mapping[str, str] = {"ES_POWER_LOG": str(log), "XDG_CONFIG_HOME": str(log.parent)}
     with ExitStack() as stack:
+        stack.enter_context(chdir(here(log)))
         stack.enter_context(mock.patch.dict(os.environ, environment))
         stack.enter_context(mock.patch.object(clock.time, "time_ns", return_value=int(NOW)))
         stack.enter_context(mock.patch.object(socket, "gethostname", return_value=HOST))

@@ -42,6 +42,18 @@ OLD = InstanceId(UUID("c40b7a9e-1d2f-4e3a-9a77-5b8d2e6f1a09"))
 RUNNING, OFF, DESTROYED = (1, 1), (5, 1), (5, 2)
 
 
+CI_LOG = """\
+2026-11-22 01:30:31.207+0000: shutting down, reason=destroyed
+2026-11-22 01:30:52.640+0000: starting up libvirt version: 9.0.0, qemu version: 7.2.0, hostname: kvm-07
+LC_ALL=C \\
+/usr/bin/qemu-system-x86_64 \\
+-name guest=ci-9,debug-threads=on \\
+-uuid a2e4a1d0-93ab-4f5e-8b1c-0f6f3a1d7c55 \\
+-msg timestamp=on
+"""
+"""What libvirt wrote of ci-9 while our service could not see it: it was destroyed and started anew."""
+
+
 def clock(text: str) -> Timestamp:
     """A time of that night, or of the evening before it."""
     day = 21 if text > "12" else 22
