@@ -47,11 +47,15 @@ ALWAYS: Final = (
 )
 
 
-def answers(*problems: Kind, pages: bool = False, log: bool = True) -> dict[int | str, dict[str, Any]]:
+def answers(
+    *problems: Kind, pages: bool = False, log: bool = True, tagged: bool = True
+) -> dict[int | str, dict[str, Any]]:
     """Describe the answers of a route; those about the log have its position and can be asked for by ETag."""
     described: dict[int | str, dict[str, Any]] = {}
     if log:
-        headers = {"X-ES-Position": _POSITION, "ETag": _ETAG} | ({"Link": _LINK} if pages else {})
+        headers: dict[str, Any] = {"X-ES-Position": _POSITION} | ({"Link": _LINK} if pages else {})
+        # What the passing of time changes has none.
+        headers["ETag"] = _ETAG if tagged else {**_ETAG, "required": False}
         described[200] = {"description": "The answer.", "headers": headers}
         described[304] = {"description": "The client has this answer already (If-None-Match).", "headers": headers}
     for kind in (*ALWAYS, *((POSITION,) if log else ()), *problems):

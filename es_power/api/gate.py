@@ -19,7 +19,7 @@ from es_power.api.house import House
 from es_power.api.problems import INTERNAL, TOO_LARGE, TOO_SLOW, URI_TOO_LONG, ProblemError
 
 LONGEST_BODY: Final = 16 * 1024
-LONGEST_URI: Final = 16 * 1024
+LONGEST_URI: Final = 32 * 1024
 ANSWER_WITHIN: Final = 30.0
 """Seconds; a stream is an answer that never ends."""
 

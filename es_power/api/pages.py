@@ -33,7 +33,7 @@ class Page(Generic[T]):
 
 def cursor(key: Key) -> str:
     """Write the place after a row."""
-    return urlsafe_b64encode(json.dumps(key, separators=(",", ":")).encode()).rstrip(b"=").decode()
+    return urlsafe_b64encode(json.dumps(key, separators=(",", ":"), ensure_ascii=False).encode()).rstrip(b"=").decode()
 
 
 def after(text: str | None, like: Key) -> Key | None:

@@ -149,13 +149,13 @@ INVALID: Final = _kind(
 )
 CURSOR: Final = _kind(
     "bad-cursor",
-    422,
-    "That is no cursor of this list",
+    404,
+    "No page of this list begins there",
     "Follow the Link header of the page before, without changing anything in it; or begin again without a cursor.",
 )
 POSITION: Final = _kind(
     "position-not-reached",
-    412,
+    409,
     "The answers have not come that far",
     "`min_position` lies ahead of what this service has folded. Where the log has it, ask again in a moment; where the "
     "log ends before it, it is another log's.",
@@ -171,7 +171,7 @@ URI_TOO_LONG: Final = _kind(
     "uri-too-long",
     414,
     "The address is too long",
-    "Path and query together may have 16 KiB. A very long name of a VM is found by its beginning, or by UUID.",
+    "Path and query together may have 32 KiB. A very long name of a VM is found by its beginning, or by UUID.",
 )
 NOT_JSON: Final = _kind(
     "not-json",

@@ -21,6 +21,17 @@ from es_power.projections.queries import gaps, hosts, texts
 
 router = APIRouter(tags=["The log"])
 
+_STREAMED = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "The position of the log."},
+        "event": {"type": "string", "enum": ["ready", "fact", "reset"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer", "description": "Milliseconds after which to come again."},
+    },
+    "required": ["id", "event", "data"],
+}
+
 After = Annotated[int, Query(ge=0, le=LARGEST, description="The position after which to begin.")]
 
 
@@ -67,7 +78,7 @@ async def events(request: Request, house: TheHouse, now: Now, after: After = 0, 
             "reader that is slower than the log grows: come again with the last id.",
             "content": {
                 "text/event-stream": {
-                    "schema": {"type": "string"},
+                    "schema": _STREAMED,
                     "example": 'id: 48102\nevent: fact\ndata: {"position": 48102, "kind": "LifecycleEvent"}\n\n',
                 }
             },

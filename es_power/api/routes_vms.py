@@ -27,7 +27,7 @@ VmPath = Annotated[
     Path(
         description="A UUID, a name, HOST/NAME (its slash written %2F), or the beginning of either.",
         examples=[EXAMPLE_VM],
-        max_length=10_000,
+        max_length=1000,
         min_length=1,
     ),
 ]

@@ -218,6 +218,73 @@ class Session(Wire):
     """What a browser sends as X-CSRF-Token with whatever it writes; null where no session asks."""
 
 
+class Evidence(Open):
+    """A fact that speaks for a cause, or against it, or one that was looked for and is not there."""
+
+    weight: str = Field(examples=["+"])
+    what: str
+
+
+class Why(Wire):
+    """Why a VM stopped or paused, as `es-power why` says it."""
+
+    instance: UUID = Field(examples=[VM])
+    name: str | None = Field(examples=["web-1"])
+    host: str | None
+    cause: str = Field(examples=["HostKilled"])
+    confidence: str = Field(examples=["high"])
+    sentence: str
+    at: datetime | None
+    not_before: datetime | None
+    from_state: str | None
+    to_state: str | None
+    actor: str | None
+    request_id: str | None
+    pid: int | None
+    process: str | None
+    signal: int | None
+    out_of_band: bool | None
+    power_state: str | None
+    position: int
+    """Up to where the log was known."""
+    evidence: list[Evidence]
+    notes: list[str]
+    next: list[str]
+
+
+class Segment(Wire):
+    """A time in which one VM was in one state."""
+
+    instance: UUID = Field(examples=[VM])
+    name: str | None = Field(examples=["web-1"])
+    since: datetime
+    until: datetime
+    power_state: str | None = Field(examples=["RUNNING"])
+    """UNKNOWN while nobody can say, MIXED where a bucket holds several, null while the VM did not exist."""
+    why_unknown: str | None
+    host: str | None
+    source: str | None
+    position: int | None
+    seconds: float
+    shares: dict[str, float]
+
+
+class Uptime(Wire):
+    """How long one VM was up; the range of its availability holds the truth."""
+
+    name: str | None = Field(examples=["web-1"])
+    instance: UUID = Field(examples=[VM])
+    since: datetime
+    until: datetime
+    existed_s: float
+    known_up_s: float
+    known_down_s: float
+    known_paused_s: float
+    unknown_s: float
+    availability_min: float | None
+    availability_max: float | None
+
+
 class Problem(Open):
     """A problem of RFC 9457."""
 
@@ -227,11 +294,3 @@ class Problem(Open):
     detail: str
     instance: str | None = None
     request_id: str | None = None
-
-
-class Streamed(Wire):
-    """What `/v1/stream` sends, as text/event-stream."""
-
-    id: int
-    event: str
-    data: Fact

@@ -172,7 +172,7 @@ async def test_what_was_just_written_is_read(api: Running) -> None:
 async def test_what_the_log_does_not_have_is_not_waited_for(api: Running) -> None:
     answer = await get(api, "/v1/vms?min_position=81")
 
-    assert (answer.status_code, answer.json()["type"]) == (412, "/problems/position-not-reached")
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/position-not-reached")
     assert answer.json()["position"] == 80
 
 
@@ -191,12 +191,12 @@ MISTAKES = (
     ("/v1/vms?limt=5", 422, "invalid-request"),
     ("/v1/vms?limit=5&limit=6", 422, "invalid-request"),
     ("/v1/vms?state=running", 422, "invalid-request"),
-    ("/v1/vms?cursor=!", 422, "bad-cursor"),
-    ("/v1/vms?cursor=WzFd", 422, "bad-cursor"),
+    ("/v1/vms?cursor=!", 404, "bad-cursor"),
+    ("/v1/vms?cursor=WzFd", 404, "bad-cursor"),
     ("/v1/vms?as_of=2026-11-22T03:12:05", 422, "invalid-request"),
     ("/v1/vms?as_of=2026-02-30T03:12:05Z", 422, "invalid-request"),
     ("/v1/vms?as_of=yesterday", 422, "invalid-request"),
-    ("/v1/vms?as_of=81", 412, "position-not-reached"),
+    ("/v1/vms?as_of=81", 409, "position-not-reached"),
     ("/v1/vms/web-1/history?since=70&until=60", 422, "invalid-request"),
     ("/v1/events?after=81", 409, "log-rewound"),
     ("/v1/events?after=9223372036854775808", 422, "invalid-request"),

@@ -1,0 +1,194 @@
+"""What was over time: why a VM stopped, when each VM ran, and how long it was up."""
+
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from es_power import timewords
+from es_power.answers.spans import SEGMENTS, UPTIMES, segment_row, uptime_row
+from es_power.answers.why import WHY, why_row
+from es_power.api import wire
+from es_power.api.asking import (
+    TIME,
+    Cursor,
+    Limit,
+    MinPosition,
+    Past,
+    TheHouse,
+    answer,
+    etag,
+    instant,
+    invalid,
+    read_moment,
+    read_time,
+)
+from es_power.api.describe import answers
+from es_power.api.pages import DEFAULT, after, page
+from es_power.api.problems import AMBIGUOUS, CURSOR, VM_NOT_FOUND
+from es_power.api.routes_vms import VmPath
+from es_power.domain.time import SECOND, Timestamp
+from es_power.output import Plain, plain
+from es_power.projections.queries import View, find, label_of, texts
+from es_power.projections.timeline import timelines
+from es_power.projections.uptime import uptimes
+from es_power.projections.why import why
+from es_power.projections.window import everyone
+
+router = APIRouter(tags=["Time"])
+
+_DAY: Final = 86_400 * SECOND
+
+
+@router.get(
+    "/v1/vms/{vm}/why",
+    response_model=wire.Why,
+    summary="Why a VM stopped or paused",
+    responses=answers(VM_NOT_FOUND, AMBIGUOUS),
+)
+async def why_it_stopped(request: Request, vm: VmPath, past: Past) -> Response:
+    """What `es-power why VM` says: a cause, how sure that is, and the evidence with its positions."""
+    view = past.view
+    found = await why(view, vm, at=view.then.at if view.then and "as_of" in request.query_params else None)
+    return answer(request, plain(why_row(found), WHY), position=view.position, tag=etag(view.position))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time, what is known of it, and what time it is there."""
+
+    view: View
+    since: Timestamp
+    until: Timestamp
+    now: Timestamp
+
+    @property
+    def tag(self) -> str | None:
+        """What an answer about it depends on; None where the time that passes changes it."""
+        return etag(self.view.position) if self.until < self.now else None
+
+
+def _time(meaning: str) -> Any:
+    return Query(
+        max_length=64,
+        pattern=f"^{TIME}$",
+        description=f"{meaning}: an RFC 3339 time with a zone.",
+        examples=["2026-11-22T03:12:05Z"],
+    )
+
+
+Since = Annotated[str | None, _time("From then on; else the last day")]
+Until = Annotated[str | None, _time("Up to then; else up to now")]
+KnownAt = Annotated[str | None, instant("Only by what the log knew then")]
+Month = Annotated[
+    str | None,
+    Query(
+        pattern=r"^(19[7-9][0-9]|2[01][0-9]{2})-(0[1-9]|1[0-2])$",
+        description="That month, in UTC, in the place of since and until.",
+        examples=["2026-10"],
+    ),
+]
+OneVm = Annotated[str | None, Query(min_length=1, max_length=1000, description="Only this VM, named as in a path.")]
+
+
+async def take_span(
+    house: TheHouse,
+    since: Since = None,
+    until: Until = None,
+    known_at: KnownAt = None,
+    min_position: MinPosition = None,
+) -> Span:
+    """Read the time that is asked for; one that ends before it begins, or is still to come, is a problem."""
+    view = await house.view_at_least(min_position)
+    now = house.clock()
+    if known_at is not None:
+        known = await read_moment(house, known_at, "known_at")
+        now = min(now, known.at)
+        view = await house.past_view(as_of=None, known_at=known)
+    end = now if until is None else read_time(until, "until")
+    begin = Timestamp(min(end, now) - _DAY) if since is None else read_time(since, "since")
+    return _checked(Span(view, begin, end, now))
+
+
+def _checked(span: Span) -> Span:
+    if span.until <= span.since:
+        raise invalid([{"in": "query", "name": "until", "problem": "is not after since"}])
+    if span.since >= span.now:
+        raise invalid([{"in": "query", "name": "since", "problem": "lies after what is known"}])
+    return span
+
+
+TheSpan = Annotated[Span, Depends(take_span)]
+
+
+async def _page(
+    request: Request, view: View, vm: str | None, limit: int, cursor: str | None
+) -> tuple[list[str], str | None]:
+    """The VMs of a page, in the order of their names, and the path of the next one."""
+    start = after(cursor, ("", ""))
+    if vm is not None:
+        return [str(await find(view, vm))], None
+    instances = await everyone(view)
+    labels = {instance: label_of(view.fleet, instance) for instance in instances}
+    name_of = await texts(view.log, labels.values())
+    keys = sorted((name_of(labels[instance]) or "", str(instance)) for instance in instances)
+    cut = page(request, keys, limit, start, lambda key: key)
+    return [instance for _, instance in cut.items], cut.next
+
+
+@router.get(
+    "/v1/timeline",
+    response_model=wire.Page[wire.Segment],
+    summary="When each VM ran, and when it did not",
+    responses=answers(VM_NOT_FOUND, AMBIGUOUS, CURSOR, pages=True, tagged=False),
+)
+async def timeline(
+    request: Request,
+    span: TheSpan,
+    vm: OneVm = None,
+    buckets: Annotated[
+        int | None,
+        Query(ge=1, le=10_000, description="At most so many segments of each VM; what differs in one is MIXED."),
+    ] = None,
+    limit: Limit = DEFAULT,
+    cursor: Cursor = None,
+) -> Response:
+    """What `es-power timeline` draws, as segments; `limit` counts VMs. Time of which nobody knows is UNKNOWN."""
+    vms, more = await _page(request, span.view, vm, limit, cursor)
+    items: list[Plain] = []
+    found = timelines(span.view, vms, since=span.since, until=span.until, now=span.now, buckets=buckets)
+    async with aclosing(found) as each:
+        async for line in each:
+            if vm is not None or any(segment.state is not None for segment in line.segments):
+                items += [plain(segment_row(line, segment), SEGMENTS) for segment in line.segments]
+    return answer(request, {"items": items, "next": more}, position=span.view.position, tag=span.tag, more=more)
+
+
+@router.get(
+    "/v1/uptime",
+    response_model=wire.Page[wire.Uptime],
+    summary="How long each VM was up",
+    responses=answers(VM_NOT_FOUND, AMBIGUOUS, CURSOR, pages=True, tagged=False),
+)
+async def uptime(
+    request: Request,
+    span: TheSpan,
+    vm: OneVm = None,
+    month: Month = None,
+    limit: Limit = DEFAULT,
+    cursor: Cursor = None,
+) -> Response:
+    """What `es-power uptime` sums up: known up, known down, unknown, and availability as a range."""
+    if month is not None:
+        if {"since", "until"} & request.query_params.keys():
+            raise invalid([{"in": "query", "name": "month", "problem": "stands for since and until"}])
+        begin, end = timewords.month(month, now=span.now, zone=UTC)
+        span = _checked(Span(span.view, begin, end, span.now))
+    vms, more = await _page(request, span.view, vm, limit, cursor)
+    async with aclosing(uptimes(span.view, vms, since=span.since, until=span.until, now=span.now)) as each:
+        items: list[Plain] = [plain(uptime_row(one), UPTIMES) async for one in each if vm is not None or one.existed]
+    return answer(request, {"items": items, "next": more}, position=span.view.position, tag=span.tag, more=more)
