@@ -7,7 +7,7 @@ COVERAGE_FLOOR ?= 0
 COVERAGE = --cov=es_power/domain --cov=es_power/log --cov-branch --cov-report=term-missing:skip-covered \
 	--cov-fail-under=$(COVERAGE_FLOOR)
 
-.PHONY: help demo test test-nova test-migration setup lint bench test-fresh lock
+.PHONY: help demo test test-nova test-api test-migration setup lint bench test-fresh lock
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -26,6 +26,9 @@ test-nova: ## run the suite that needs a real Nova, a few minutes
 	@scripts/setup/system want nova
 	@scripts/setup/nova
 	@.venv/bin/pytest tests/nova; status=$$?; scripts/setup/system lack nova; exit $$status
+
+test-api: ## ask the HTTP API thousands of things, several minutes
+	@ES_POWER_API_CASES=$(or $(CASES),120) $(MAKE) --no-print-directory test TESTS=tests/api/test_schema.py
 
 test-migration: ## run the suite that migrates guests between two libvirtd, about a minute
 	@$(MAKE) --no-print-directory test TESTS=tests/migration

@@ -269,4 +269,4 @@ VARIABLES: Final[Mapping[str, str]] = {
     if not key.startswith("host.")
 }
 #: Of that prefix but not ours to read: what make reads, and what a cluster sets for a service named es-power.
-NOT_SETTINGS: Final = re.compile(r"ES_POWER_(NO_INSTALL|OS_RELEASE|SERVICE_(HOST|PORT).*|PORT(_.*)?)")
+NOT_SETTINGS: Final = re.compile(r"ES_POWER_(NO_INSTALL|API_CASES|OS_RELEASE|SERVICE_(HOST|PORT).*|PORT(_.*)?)")

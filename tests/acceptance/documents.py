@@ -30,6 +30,9 @@ from es_power.log.database import Place
 from tests.acceptance.night import CI_LOG, HOST, NOW, write_night
 
 CHECKOUT = Path(__file__).parents[2]
+QUIET = {"ES_POWER_API_ENABLED": "false", "ES_POWER_METRICS_ENABLED": "false"}
+"""Listen at no port, which another service on this machine may have."""
+
 LOG = "/var/lib/es-power/log.db"
 """Where the pages say that the log is."""
 
@@ -96,7 +99,7 @@ def _in_a_shell(command: str, log: Path) -> str:
         path = f"{folder}:{os.environ['PATH']}"
         done = subprocess.run(
             ["sh", "-c", f"exec 2>&1; {command}"],
-            env=os.environ | {"PATH": path, "ES_POWER_LOG": str(log), "PYTHONPATH": str(CHECKOUT)},
+            env=os.environ | QUIET | {"PATH": path, "ES_POWER_LOG": str(log), "PYTHONPATH": str(CHECKOUT)},
             cwd=here(log),
             stdout=subprocess.PIPE,
             text=True,

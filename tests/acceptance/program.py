@@ -12,13 +12,9 @@ from pathlib import Path
 
 import trio
 
-from tests.acceptance.documents import CHECKOUT
+from tests.acceptance.documents import CHECKOUT, QUIET
 
 PROGRAM = (sys.executable, "-m", "es_power")
-
-
-QUIET = {"ES_POWER_API_ENABLED": "false", "ES_POWER_METRICS_ENABLED": "false"}
-"""Listen at no port, which another service on this machine may have."""
 
 
 def environment(home: Path) -> dict[str, str]:

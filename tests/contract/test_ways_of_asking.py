@@ -1,0 +1,150 @@
+"""The command line, the library and HTTP give the same answer: the same rows, whichever way one asks."""
+
+import io
+import json
+import shutil
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import trio
+
+import es_power
+from es_power.answers.commands import COMMANDS, LIFE, command_row, life_row
+from es_power.answers.rows import GAPS, HISTORY, STATUS, gap_row, line_row, status_row
+from es_power.answers.spans import SEGMENTS, UPTIMES, segment_row, uptime_row
+from es_power.answers.why import WHY, why_row
+from es_power.cli import main
+from es_power.domain.time import Timestamp
+from es_power.ingest import clock
+from es_power.output import plain
+from es_power.projections.as_of import moment_at
+from es_power.projections.queries import View
+from tests.acceptance.night import NOW, WEB, clock as night_clock, write_night
+from tests.api.house import running
+
+Library = Callable[[View], Awaitable[list[Any]]]
+SINCE, UNTIL = night_clock("00:00:00"), night_clock("03:00:00")
+THEN = "2026-11-22T02:45:00Z"
+
+
+async def _status(view: View) -> list[Any]:
+    return [plain(status_row(each), STATUS) for each in await es_power.status(view, now=NOW)]
+
+
+async def _one(view: View) -> list[Any]:
+    return [plain(status_row(each), STATUS) for each in await es_power.status(view, "web-1", now=NOW)]
+
+
+async def _history(view: View) -> list[Any]:
+    return [plain(line_row(each, WEB), HISTORY) for each in await es_power.history(view, "web-1")]
+
+
+async def _gaps(view: View) -> list[Any]:
+    return [plain(gap_row(each), GAPS) for each in await es_power.gaps(view)]
+
+
+async def _commands(view: View) -> list[Any]:
+    return [plain(command_row(each), COMMANDS) for each in await es_power.commands(view)]
+
+
+async def _why(view: View) -> list[Any]:
+    return [plain(why_row(await es_power.why(view, "web-1")), WHY)]
+
+
+async def _timeline(view: View) -> list[Any]:
+    found = await es_power.timeline(view, since=SINCE, until=UNTIL, now=NOW)
+    return [plain(segment_row(each, segment), SEGMENTS) for each in found for segment in each.segments]
+
+
+async def _uptime(view: View) -> list[Any]:
+    found = await es_power.uptime(view, since=SINCE, until=UNTIL, now=NOW)
+    return [plain(uptime_row(each), UPTIMES) for each in found]
+
+
+SPAN = "since=2026-11-22T00:00:00Z&until=2026-11-22T03:00:00Z"
+ASKED: dict[str, tuple[str, Library, str]] = {
+    "status": ("status", _status, "/v1/vms"),
+    "status of one": ("status web-1", _one, "/v1/vms/web-1"),
+    "history": ("history web-1", _history, "/v1/vms/web-1/history"),
+    "gaps": ("gaps", _gaps, "/v1/gaps"),
+    "commands": ("commands list", _commands, "/v1/commands"),
+    "why": ("why web-1", _why, "/v1/vms/web-1/why"),
+    "timeline": ("timeline -S 2026-11-22T00:00:00Z -U 2026-11-22T03:00:00Z", _timeline, f"/v1/timeline?{SPAN}"),
+    "uptime": ("uptime -S 2026-11-22T00:00:00Z -U 2026-11-22T03:00:00Z", _uptime, f"/v1/uptime?{SPAN}"),
+}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("night") / "log.db"
+    trio.run(write_night, place)
+    return place
+
+
+@pytest.fixture(autouse=True)
+def the_time() -> Iterator[None]:
+    with mock.patch.object(clock.time, "time_ns", return_value=int(NOW)):
+        yield
+
+
+def command_line(log: Path, words: str) -> Any:
+    printed = io.StringIO()
+    with redirect_stdout(printed), mock.patch.dict("os.environ", {"ES_POWER_LOG": str(log)}):
+        assert main([*words.split(), "-o", "json"]) == 0
+    return json.loads(printed.getvalue())
+
+
+async def over_http(log: Path, path: str, folder: Path) -> Any:
+    own = Path(shutil.copy(log, folder / "log.db"))
+    async with running(own) as api, api.client() as client:
+        answer = await client.get(path)
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        return body.get("items", [body])
+
+
+async def by_library(log: Path, question: Library) -> list[Any]:
+    async with es_power.open_log(log) as opened:
+        return await question(await es_power.look(opened))
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_every_way_of_asking_gives_the_same_answer(told: Path, tmp_path: Path, name: str) -> None:
+    words, question, path = ASKED[name]
+
+    printed = command_line(told, words)
+    answered = trio.run(over_http, told, path, tmp_path)
+    returned = trio.run(by_library, told, question)
+
+    assert printed
+    assert printed == answered == json.loads(json.dumps(returned))
+
+
+def test_a_command_is_shown_alike_with_its_life(told: Path, tmp_path: Path) -> None:
+    [first, *_] = command_line(told, "commands list")
+
+    async def by_hand() -> list[Any]:
+        async with es_power.open_log(told) as opened:
+            found = await es_power.command(await es_power.look(opened), first["id"])
+            steps = [plain(life_row(step), LIFE + COMMANDS) for step in found.life]
+            return [{**plain(command_row(found), COMMANDS), "life": steps}]
+
+    answered = trio.run(over_http, told, f"/v1/commands/{first['id']}", tmp_path)
+
+    assert answered == json.loads(json.dumps(trio.run(by_hand)))
+
+
+def test_what_was_true_at_another_time_is_the_same_by_every_way(told: Path, tmp_path: Path) -> None:
+    async def by_hand() -> list[Any]:
+        async with es_power.open_log(told) as opened:
+            then = await moment_at(opened, Timestamp(night_clock("02:45:00")))
+            return await _status(await es_power.look(opened, as_of=then))
+
+    printed = command_line(told, f"status --as-of {THEN}")
+    answered = trio.run(over_http, told, f"/v1/vms?as_of={THEN}", tmp_path)
+
+    assert printed == answered == json.loads(json.dumps(trio.run(by_hand)))
