@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from typing import Final
-from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -60,13 +59,6 @@ def logged(store: Store, instances: Collection[InstanceId], *, until: Position) 
     of_these = table.instance.in_([instance.bytes for instance in instances])
     columns = sa.select(*(table[name] for name in ENTRY_FIELDS))
     return _entries(store, columns.where(LOGGED, of_these, table.position <= until))
-
-
-def ever_logged(store: Store, *, until: Position) -> set[InstanceId]:
-    """The VMs that a log told of."""
-    query = sa.select(HISTORY.c.instance).distinct().where(LOGGED, HISTORY.c.position <= until)
-    with store.reading() as (connection, _):
-        return {InstanceId(UUID(bytes=instance)) for (instance,) in connection.execute(query)}
 
 
 def before(store: Store, at: Timestamp, *, until: Position) -> Position:
