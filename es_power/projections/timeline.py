@@ -129,7 +129,7 @@ async def timespan(view: View, *, since: Timestamp, until: Timestamp, now: Times
 
 async def chosen(view: View, vms: Collection[str] | None) -> list[InstanceId]:
     """The VMs that are meant, or all; raises as `find` does."""
-    return everyone(view) if vms is None else list(dict.fromkeys([await find(view, vm) for vm in vms]))
+    return await everyone(view) if vms is None else list(dict.fromkeys([await find(view, vm) for vm in vms]))
 
 
 async def names_of(view: View, instances: Sequence[InstanceId]) -> dict[InstanceId, str | None]:

@@ -52,7 +52,7 @@ class Window:
     two_spacings: Mapping[str, int]
 
 
-def everyone(view: View) -> list[InstanceId]:
+async def everyone(view: View) -> list[InstanceId]:
     """All VMs that were ever seen, or that a log told of."""
     return list(dict.fromkeys([*view.fleet.seen_on, *view.fleet.told]))
 
