@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import pytest
 import trio
 
+from es_power.domain.cause_table import Cause, Confidence
 from es_power.domain.decisions import StopRequested
 from es_power.domain.events import Recorded
 from es_power.domain.policy import get_policy
+from es_power.projections.queries import look
 from es_power.projections.readmodels import ReadModels
+from es_power.projections.why import why
 from tests.migration.conftest import MigratingGuest, TwoHosts
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.qemu, pytest.mark.migration]
@@ -63,9 +66,18 @@ async def nothing_was_stopped(hosts: TwoHosts) -> list[Recorded]:
     return records
 
 
+async def causes(hosts: TwoHosts) -> set[tuple[Cause, Confidence, str | None]]:
+    """Why the guests stopped running last, how sure that is, and where."""
+    view = await look(hosts.recorded.log)
+    found = [await why(view, str(guest.instance)) for guest in hosts.guests]
+    return {(each.verdict.cause, each.verdict.confidence, each.host) for each in found if each.verdict}
+
+
 async def test_guests_that_migrate_there_and_back_belong_to_where_they_run_and_are_not_stopped(hosts: TwoHosts) -> None:
     await everybody(hosts, A, B)
+    assert await causes(hosts) == {(Cause.MIGRATED, Confidence.HIGH, A)}
     await everybody(hosts, B, A)
+    assert await causes(hosts) == {(Cause.MIGRATED, Confidence.HIGH, B)}
     records = await nothing_was_stopped(hosts)
 
     assert [owners(records, guest) for guest in hosts.guests] == [[A, None, B, None, A]] * len(hosts.guests)
@@ -81,11 +93,13 @@ async def test_guests_that_migrate_there_and_back_belong_to_where_they_run_and_a
 
 
 async def test_guests_whose_migration_fails_belong_to_where_they_were_and_are_not_stopped(hosts: TwoHosts) -> None:
-    for why in FAILURES:
-        await everybody(hosts, A, B, fails=why)
+    for failure in FAILURES:
+        await everybody(hosts, A, B, fails=failure)
+    assert {cause for cause, *_ in await causes(hosts)} == {Cause.UNKNOWN}, "nothing ended where they run"
     await everybody(hosts, A, B)
-    for why in FAILURES:
-        await everybody(hosts, B, A, fails=why)
+    for failure in FAILURES:
+        await everybody(hosts, B, A, fails=failure)
+    assert await causes(hosts) == {(Cause.MIGRATED, Confidence.HIGH, A)}, "and not the arrivals that failed since"
     records = await nothing_was_stopped(hosts)
 
     # While both hosts show it on, nobody's word counts.
