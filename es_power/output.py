@@ -191,9 +191,9 @@ def _printable(text: str, escape: Callable[[str], str]) -> str:
     return text if text.isprintable() else "".join(char if char.isprintable() else escape(char) for char in text)
 
 
-def printable(text: str) -> str:
-    """Escape what is not printable in a line for people, as tables do."""
-    return _shown(text, None)
+def printable(text: str, limit: int | None = None) -> str:
+    """Cut a text for people where it is too long, and escape what is not printable in it, as tables do."""
+    return _shown(text, limit)
 
 
 def _json_escape(char: str) -> str:

@@ -101,7 +101,8 @@ def sentence(why: Why) -> str:
         case Cause.MIGRATED | Cause.SAVED | Cause.PAUSED_BY_USER if verdict.actor:
             return f"{MEANINGS[verdict.cause]} {verdict.actor} asked for it."
         case Cause.UNKNOWN if verdict.to_state is PowerState.RUNNING:
-            return "It came to run; only what ends or pauses a VM has a cause."
+            began = "It was first seen then, and ran" if verdict.from_state is None else "It began to run then"
+            return f"{began}; only what ends or pauses a VM has a cause."
         case cause:
             return MEANINGS[cause]
 
@@ -126,13 +127,9 @@ def _notes(why: Why) -> Iterator[str]:
     kinds = {each.kind for each in verdict.evidence}
     if Kind.LOG_NOT_READ in kinds:
         yield (
-            "libvirt's own log of the VM, which names whoever ended its qemu, was not read at that time: "
+            "libvirt's log of the VM, which names whoever ends its qemu by a signal, was not read then: "
             "`es-power doctor` says how to let the service read it, `es-power import qemu-log` reads it afterwards."
         )
-    if Kind.ACPI in kinds:
-        yield "libvirt does not tell a guest that shuts itself down from one that obeys an ACPI request through it."
-    if Kind.UNANNOUNCED in kinds:
-        yield "The time is when it was found so, since no event announced it."
 
 
 # ---------------------------------------------------------------------------------------------------- the evidence
@@ -174,8 +171,9 @@ def _words(evidence: Evidence) -> str:
         case Kind.ONE_SIDED:
             return "no event said whether it was shut down from inside or from the host"
         case Kind.NOT_ASKED:
-            nova = "nothing is known of Nova's" if evidence.reason else "no request in Nova"
-            return f"no command of es_power in the ten minutes before, and {nova}"
+            if evidence.reason is not None:
+                return "no command of es_power in the ten minutes before; Nova's requests are not read"
+            return "no command of es_power and no request in Nova in the ten minutes before"
         case Kind.LOG_NOT_READ:
             return "libvirt's log of the VM was not read"
         case Kind.NO_SIGNAL:
@@ -233,8 +231,6 @@ def _next(why: Why) -> Iterator[str]:
             yield "es-power commands list"
         case _:
             pass
-    if any(each.kind is Kind.LOG_NOT_READ for each in verdict.evidence):
-        yield "es-power doctor"
     yield f"es-power history {why.instance} {window}"
 
 

@@ -14,7 +14,7 @@ from es_power.domain.events import START, Position
 from es_power.domain.time import Timestamp, moment
 from es_power.ingest.clock import now
 from es_power.log import SqlLog, open_log
-from es_power.output import Column, Format, Row, printable, write
+from es_power.output import NAME_LIMIT, Column, Format, Row, printable, write
 from es_power.projections.as_of import Moment, moment_at, moment_of, read_moment
 from es_power.projections.queries import View, look
 from es_power.settings import load
@@ -131,9 +131,9 @@ class Printer:
         """Print rows, each a line of the table."""
         write(rows, columns, self.format, sys.stdout, zone=self.zone, header=header)
 
-    def say(self, line: str) -> None:
-        """Print one line of words, without anything that a terminal would obey."""
-        sys.stdout.write(f"{printable(line)}\n")
+    def say(self, line: str, *, of: str = "") -> None:
+        """Print one line of words, of whatever bears that name, without anything that a terminal would obey."""
+        sys.stdout.write(f"{printable(of, NAME_LIMIT)}{of and ': '}{printable(line)}\n")
 
     def time(self, at: Timestamp) -> str:
         """A time inside a sentence, with its zone."""

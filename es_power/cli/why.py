@@ -62,11 +62,11 @@ def _print(printer: Printer, found: Why) -> None:
         return
     verdict, name = found.verdict, found.name or str(found.instance)
     if verdict is None:
-        printer.say(f"{name}: {row['sentence']}")
+        printer.say(f"{row['sentence']}", of=name)
         return
     change = f"{verdict.from_state or 'first seen'} -> {verdict.to_state or 'unknown'}"
     where = f" on {found.host}" if found.host else ""
-    printer.say(f"{name}: {verdict.cause}, confidence {verdict.confidence}")
+    printer.say(f"{verdict.cause}, confidence {verdict.confidence}", of=name)
     printer.say(f"{change} at {printer.time(verdict.at)}{where}. {row['sentence']}")
     printer.say("")
     printer.say("EVIDENCE (+ speaks for it, - is missing or speaks against it)")

@@ -83,11 +83,11 @@ class Row:
 
     cause: Cause
     confidence: Confidence
-    parts: tuple[frozenset[str], ...]
+    parts: tuple[tuple[str, ...], ...]
 
     def fits(self, said: AbstractSet[str]) -> bool:
         """Whether every part of it is met."""
-        return all(part & said for part in self.parts)
+        return all(not said.isdisjoint(part) for part in self.parts)
 
     @property
     def is_announced(self) -> bool:
@@ -96,7 +96,7 @@ class Row:
 
 
 def _row(cause: Cause, confidence: Confidence, *parts: str) -> Row:
-    return Row(cause, confidence, tuple(frozenset(part.split(" | ")) for part in parts))
+    return Row(cause, confidence, tuple(tuple(part.split(" | ")) for part in parts))
 
 
 _HIGH, _MEDIUM, _LOW = Confidence.HIGH, Confidence.MEDIUM, Confidence.LOW

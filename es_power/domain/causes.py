@@ -290,7 +290,7 @@ def _fact(fact: Fact, weight: str) -> Evidence:
 def _missing(case: Case, found: Sequence[Fact], cause: Cause) -> Iterator[Evidence]:
     """What was not found, and what hid it."""
     said = {sign for fact in found for sign in signs(fact)}
-    if _was_missed(case, found):
+    if _was_missed(case, found) and case.to_state is not PowerState.RUNNING:
         yield Evidence(kind=Kind.UNANNOUNCED, weight="-", at=case.last_seen, until=case.change.at)
     if _is_one_sided(said):
         yield Evidence(kind=Kind.ONE_SIDED, weight="-")

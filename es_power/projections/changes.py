@@ -43,6 +43,8 @@ class Change:
     #: The one after it there.
     next_at: Timestamp | None = None
     next_position: Position | None = None
+    #: Whether the VM had only begun to arrive there, and went on where it came from.
+    undone: bool = False
     #: Whether it was read in another program's log, and seen by nobody.
     told: bool = False
     #: A fact by which another host showed the VM on at that moment.
@@ -90,7 +92,7 @@ async def find_change(
     if in_force:
         chosen = next((each for each in seen if not _is_of_no_account(each)), None)
     else:
-        chosen = next((each for each in seen if each.is_end and not _is_a_failed_arrival(each)), None)
+        chosen = next((each for each in seen if each.is_end and not _is_of_no_account(each)), None)
     read = _read([facts[_place(entry)] for entry in told if _place(entry) in facts], in_force=in_force)
     if read is not None and (chosen is None or _is_another(read, chosen)):
         return read
@@ -99,7 +101,7 @@ async def find_change(
 
 def _is_of_no_account(change: Change) -> bool:
     off = change.from_state in {PowerState.SHUTDOWN, PowerState.CRASHED}
-    return (off and change.to_state is PowerState.NOSTATE) or _is_a_failed_arrival(change)
+    return (off and change.to_state is PowerState.NOSTATE) or change.undone or _is_a_failed_arrival(change)
 
 
 def _is_a_failed_arrival(change: Change) -> bool:
@@ -140,26 +142,30 @@ def _seen(entries: Sequence[Entry], facts: Mapping[tuple[Position, int | None], 
     for place in range(len(found) - 1, -1, -1):
         change = found[place]
         after = later.get(change.stream)
-        later[change.stream] = change
         elsewhere = change.elsewhere or next((each.fact for each in found[place:] if _takes_over(each, change)), None)
         found[place] = replace(
             change,
             next_at=after.fact.at if after else None,
             next_position=after.fact.position if after else None,
+            undone=after is not None and _is_on(change.to_state) and (after.undone or _is_a_failed_arrival(after)),
             elsewhere=elsewhere,
         )
+        later[change.stream] = found[place]
     return found[::-1]
 
 
 def _elsewhere(stream: str, newest_of: Mapping[str, Change]) -> Fact | None:
-    on = [each for name, each in newest_of.items() if name != stream and each.to_state and each.to_state.is_on]
+    on = [each for name, each in newest_of.items() if name != stream and _is_on(each.to_state)]
     return max(on, key=lambda each: each.fact.position).fact if on else None
 
 
 def _takes_over(other: Change, left: Change) -> bool:
     """Whether another host showed it on within the moment."""
-    on = other.to_state is not None and other.to_state.is_on
-    return other.stream != left.stream and on and other.fact.at <= left.fact.at + AROUND
+    return other.stream != left.stream and _is_on(other.to_state) and other.fact.at <= left.fact.at + AROUND
+
+
+def _is_on(state: PowerState | None) -> bool:
+    return state is not None and state.is_on
 
 
 def _read(facts: Sequence[Fact], *, in_force: bool) -> Change | None:

@@ -97,7 +97,7 @@ async def why(view: View, vm: str, *, at: Timestamp | Moment | None = None) -> W
         name=name_of(label),
         host=change.fact.host if change else None,
         verdict=judge(await _case(view, instance, change, until)) if change else None,
-        now=view.fleet.get(instance, owner).power_state if owner else None,
+        now=view.fleet.get(instance, owner).power_state if owner and until == view.position else None,
         position=until,
     )
 

@@ -38,7 +38,7 @@ def test_the_first_screen_of_the_readme_asks_and_answers() -> None:
 
     assert lines[2:5] == ["```sh", "apt-get install -y git make", "```"]
     assert "Why, since when, and was it us?" in first_screen
-    assert "$ es-power history web-1" in first_screen
+    assert "$ es-power why web-1" in first_screen
     assert "make demo\nmake test\n" in first_screen
 
 

@@ -231,7 +231,7 @@ def _after(event: Event) -> PowerState | None:
         case StateObserved(state=None):
             return PowerState.NOSTATE
         case StateObserved(state=int(state)):
-            return POWER_STATES[state]
+            return POWER_STATES.get(state)
         case QemuEnded():
             return PowerState.SHUTDOWN
         case NovaTransitionLogged(transition=transition):

@@ -1,11 +1,12 @@
-"""The page of the decision tables is what the code says."""
+"""The pages of the decision tables, and of the causes, are what the code says."""
 
 import runpy
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[3] / "scripts" / "policy_tables.py"
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+SCRIPT = SCRIPTS / "policy_tables.py"
 
 
 @pytest.fixture(name="main")
@@ -16,6 +17,13 @@ def _main(monkeypatch):
 
 def test_the_page_of_the_policies_is_not_stale(main):
     assert main(["--check"]) == 0, "run scripts/policy_tables.py"
+
+
+def test_the_page_of_the_causes_is_not_stale(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    causes = runpy.run_path(str(SCRIPTS / "cause_table.py"))["main"]
+
+    assert causes(["--check"]) == 0, "run scripts/cause_table.py"
 
 
 def test_a_page_that_another_table_wrote_is_found_stale(main, tmp_path, capsys):
