@@ -19,6 +19,7 @@ from es_power.projections.narrative import history
 from es_power.projections.queries import View, look, status
 from es_power.projections.readmodels import Step
 from es_power.projections.store import Store
+from es_power.projections.why import why
 from es_power.testing.facts import T0
 
 _EVENT = SECOND // 100  # between two events of the log
@@ -64,9 +65,15 @@ async def _ask(path: Path, on: list[HostStream], events: int, rounds: int) -> li
             until = Position(after + 100 * len(everyone))
             await history(view, str(chance.choice(everyone)), after=after, until=until)
 
+        async def cause() -> None:
+            instance = str(chance.choice(everyone))
+            assert await why(view, instance)
+            assert await why(view, instance, at=_time(chance, events))
+
         fleet = [await _as_of(log, _time(chance, events), len(everyone)) for _ in range(rounds)]
         known = [await _as_of(log, _time(chance, events), len(everyone), later=True) for _ in range(rounds)]
         state, lines = await _times(one, 50 * rounds), await _times(page, 5 * rounds)
+        causes = [each / 2 for each in await _times(cause, 10 * rounds)]
     return [
         Figure(
             name="The fleet as of a time, by what is known now",
@@ -95,6 +102,13 @@ async def _ask(path: Path, on: list[HostStream], events: int, rounds: int) -> li
             seen=[percentile(lines, 0.99) * 1e3],
             unit="ms",
             detail=f"{about}; 100 lines; median {amount(percentile(lines, 0.5) * 1e3)} ms of {len(lines):,}",
+        ),
+        Figure(
+            name="Why one VM stopped, 99th percentile",
+            target=at_most(50, "ms"),
+            seen=[percentile(causes, 0.99) * 1e3],
+            unit="ms",
+            detail=f"{about}; the last time, and as of any; median {amount(percentile(causes, 0.5) * 1e3)} ms",
         ),
     ]
 

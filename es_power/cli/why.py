@@ -73,11 +73,9 @@ def _print(printer: Printer, found: Why) -> None:
     evidence = row["evidence"]
     assert isinstance(evidence, list)
     printer.rows(evidence, EVIDENCE)
+    printer.say("")
     for title in ("notes", "next"):
         lines = row[title]
         assert isinstance(lines, list)
-        if lines:
-            printer.say("")
-            printer.say(title.upper())
-        for line in lines:
-            printer.say(f"  {line}")
+        for line in (title.upper(), *(f"  {line}" for line in lines)) if lines else ():
+            printer.say(line)

@@ -80,7 +80,8 @@ def test_before_anything_was_known_it_says_so(ask: Ask) -> None:
     [row] = ask("why", "web-1", "--as-of", "2020-01-01", "-o", "json").rows
 
     assert (row["cause"], row["confidence"], row["evidence"], row["at"]) == ("Unknown", "low", [], None)
-    assert ask("why", "web-1", "--as-of", "2020-01-01").out == "web-1: Nothing is known of its state at that moment.\n"
+    out = ask("why", "web-1", "--as-of", "2020-01-01").out
+    assert out.endswith(": Nothing is known of its state at that moment.\n")
 
 
 @pytest.mark.parametrize(
