@@ -5,17 +5,22 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from es_power.domain.time import SECOND, Timestamp
 from es_power.log import open_log
 from es_power.log.schema import HEAD
 from es_power.projections import store
+from es_power.projections.anomalies import anomalies
 from es_power.projections.as_of import moment_at
 from es_power.projections.explain import commands
 from es_power.projections.narrative import history
 from es_power.projections.queries import gaps, look, status
 from es_power.projections.store import Store
+from es_power.projections.timeline import timeline
 from es_power.replay import rebuild, verify
+from es_power.testing.facts import T0
 from tests.unit.night import at, imported_night
-from tests.unit.story import one_host
+from tests.unit.projections.test_timeline import Timed
+from tests.unit.story import OFF, RUNNING, WEB, one_host
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -47,6 +52,24 @@ async def test_two_times_are_answered_alike(place: str, tables: int | None, monk
         assert [each.row.power_state for each in await status(now, now=later.at)] == ["SHUTDOWN"]
         assert [each.row.power_state for each in await status(known, now=later.at)] == ["UNKNOWN"]
         assert [each.row.note for each in await status(known, "web-1", now=later.at)] == ["blind: connection lost"]
+
+
+async def test_time_is_answered_alike(place: str) -> None:
+    story = Timed()
+    for second, state in ((0, RUNNING), (600, RUNNING), (1200, OFF)):
+        story.at(second).sweep({WEB: state})
+    story.at(1300).announce(WEB, 2, 0)
+    story.qemu(second=-100)
+    await story.write(place)
+    async with open_log(place) as log:
+        view, since, now = await look(log), Timestamp(T0 - 200 * SECOND), Timestamp(T0 + 1400 * SECOND)
+        [found] = await timeline(view, since=since, until=now, now=now)
+        some = await anomalies(view, since=since, until=now, now=now)
+
+        states = [None, "RUNNING", "RUNNING", "UNKNOWN", "SHUTDOWN", "RUNNING"]
+        assert [each.state for each in found.segments] == states
+        assert [each.duration // SECOND for each in found.segments] == [100, 100, 600, 600, 100, 100]
+        assert [(each.kind, each.count) for each in some] == [("missed event", 1)]
 
 
 async def test_a_rebuild_swaps_the_tables_and_a_replay_agrees(place: str) -> None:
