@@ -165,7 +165,7 @@ def line_row(line: Line, instance: InstanceId) -> Row:
     row = {
         "position": entry.position,
         "index": entry.index,
-        "kind": entry.kind,
+        "kind": type(line.event).__name__ if line.event and not line.is_run else entry.kind,
         "instance": instance,
         "host": line.host,
         "observed_at": entry.observed_at,

@@ -12,6 +12,7 @@ import typer
 
 from es_power.cli.checks import Check, Result, failed
 from es_power.cli.nova_checks import NOVA_CONF, Observed, nova_checks, read_nova_conf
+from es_power.cli.qemu_log_checks import qemu_log_checks
 from es_power.cli.serving import libvirt_hypervisor
 from es_power.domain.streams import observer
 from es_power.errors import HypervisorError, LogError
@@ -59,6 +60,7 @@ async def _examine(settings: Settings) -> list[Check]:
     async with event_loop():
         for host in settings.hosts:
             checks += [check async for check in _host(host, settings, observed)]
+            checks += await trio.to_thread.run_sync(lambda: list(qemu_log_checks(host, settings)))  # noqa: B023 (at once)
     checks += [check async for check in nova_checks(settings, observed)]
     checks.append(await trio.to_thread.run_sync(_log, settings.log.path))
     checks.append(_clock())

@@ -11,11 +11,14 @@ import msgspec
 
 from es_power.domain.events import (
     Event,
+    GapOpened,
     HostSwept,
     InstanceId,
     InventoryRecorded,
     Label,
     LifecycleEvent,
+    ServiceStarted,
+    ServiceStopped,
     StateObserved,
 )
 from es_power.domain.logged import FactImported
@@ -112,6 +115,9 @@ class JsonlReader:
                 self._seen[read.stream, instance] = state, reason
             case StateObserved(instance=instance) | LifecycleEvent(instance=instance):
                 self._seen.pop((read.stream, instance), None)
+            case GapOpened() | ServiceStarted() | ServiceStopped():
+                # What comes after blind time is told of every VM.
+                self._seen = {key: said for key, said in self._seen.items() if key[0] != read.stream}
             case HostSwept(inventory=inventory):
                 version, members = self._inventories.get(read.stream, (0, ()))
                 if version != inventory or 2 * len(members) != len(event.states):

@@ -29,7 +29,7 @@ from es_power.domain.events import (
     StateObserved,
 )
 from es_power.domain.host import Host
-from es_power.domain.logged import LoggedEvent, QemuLogOpened
+from es_power.domain.logged import FactImported, LoggedEvent, QemuLogOpened
 from es_power.domain.states import PowerState
 from es_power.domain.streams import is_imported, observed_host
 from es_power.domain.time import Timestamp
@@ -184,14 +184,17 @@ def digest(entries: Iterable[Entry], fleet: Fleet) -> str:
 
 def _told(recorded: Recorded) -> Iterator[Entry]:
     """The entries of what was imported, which is told as it is: each observation is one."""
+    # What another log of ours had is of kinds by other names: nothing that looks for our own takes it for that.
+    mark = imported.MARK if isinstance(recorded.event, FactImported) else ""
     for each in imported.told(recorded):
-        event, state = each.event, imported.power_state(each.event)
-        if isinstance(event, StateObserved):
-            yield replace(_entry(each, event.instance), power_state=state, state=event.state, reason=event.reason)
-        elif isinstance(event, (HypervisorEvent, *OF_AN_INSTANCE)):
-            yield replace(_entry(each, event.instance), power_state=state)
+        event = each.event
+        kind, state = f"{mark}{type(event).__name__}", imported.power_state(event)
+        if isinstance(event, (HypervisorEvent, StateObserved, *OF_AN_INSTANCE)):
+            yield replace(_entry(each, event.instance), kind=kind, power_state=state)
+        elif isinstance(event, GapOpened):
+            yield replace(_entry(each, None), kind=kind, observed_at=event.since)
         elif isinstance(event, OF_A_HOST):
-            yield _entry(each, None)
+            yield replace(_entry(each, None), kind=kind)
 
 
 def _entry(recorded: Recorded, instance: InstanceId | None, change: Change | None = None) -> Entry:

@@ -21,6 +21,9 @@ from es_power.domain.states import PowerState
 from es_power.errors import UnknownEventError
 from es_power.log.codec import Codec
 
+MARK: Final = "Imported"
+"""Before the kind of an entry that stands for a fact of another log."""
+
 _CODEC: Final = Codec()
 
 

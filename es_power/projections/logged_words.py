@@ -5,15 +5,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from es_power.domain.events import Event, Position
+from es_power.domain.events import Event, GapOpened, LifecycleEvent, Position, ServiceStopped, StateObserved
 from es_power.domain.logged import NovaTransitionLogged, QemuEnded, QemuStarted
 from es_power.domain.states import UNKNOWN, PowerState
 from es_power.domain.time import Timestamp
+from es_power.projections.history import Entry
+from es_power.projections.imported import MARK
 from es_power.projections.owned import CONFLICT
 from es_power.projections.spans import BEGIN, END, Point, Source, merged
 
 LOGGED: Final = (QemuStarted.__name__, QemuEnded.__name__, NovaTransitionLogged.__name__)
 """The kinds of facts that tell a state; the others of their streams tell why."""
+
+IMPORTED: Final = tuple(f"{MARK}{kind}" for kind in (*LOGGED, StateObserved.__name__, LifecycleEvent.__name__))
+"""The kinds of entries that do so for facts of another log."""
+
+BLIND: Final = tuple(f"{MARK}{kind.__name__}" for kind in (GapOpened, ServiceStopped))
+"""From then on that log tells nothing."""
 
 UNTOLD: Final = "before it was observed; no log tells"
 _MIGRATED: Final = "migrated"
@@ -50,6 +58,17 @@ def logged_word(event: Event, *, stream: str, position: Position) -> LoggedWord 
         case _:
             return None
     return LoggedWord(at=event.observed_at, position=position, stream=stream, state=state, was_on=was_on)
+
+
+def imported_word(entry: Entry) -> LoggedWord | None:
+    """Read an entry that stands for a fact of another log; of a host, that it was not seen from then on."""
+    state, was_on = entry.power_state, None
+    if entry.kind not in BLIND:
+        if state is None:
+            return None
+        # What was observed had become so at a time that nobody tells; what was announced became so then.
+        was_on = state.is_on if entry.kind == f"{MARK}{StateObserved.__name__}" else None
+    return LoggedWord(at=entry.observed_at, position=entry.position, stream=entry.stream, state=state, was_on=was_on)
 
 
 def filled(points: Sequence[Point], words: Sequence[LoggedWord]) -> list[Point]:

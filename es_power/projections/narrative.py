@@ -284,7 +284,7 @@ def _place(entry: Entry) -> tuple[int, int]:
 
 
 def _is_run(entry: Entry) -> bool:
-    return entry.kind == StateObserved.__name__ and not entry.stale and not is_imported(entry.stream)
+    return entry.kind == StateObserved.__name__ and not entry.stale
 
 
 # ---------------------------------------------------------------------------------------------- opened runs

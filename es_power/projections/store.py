@@ -55,7 +55,7 @@ from es_power.projections.tables import (
 )
 from es_power.projections.times import BLOCK, Block, Times
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Of the tables' meaning; tables of another version are not read, but rebuilt."""
 
 _NAME: Final = "read models"

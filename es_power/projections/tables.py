@@ -77,7 +77,10 @@ VOUCHED: Final = sa.Table(
     sa.Column("record", sa.LargeBinary, nullable=False),
 )
 
-LOGGED: Final = sa.text("kind IN ('QemuStarted', 'QemuEnded', 'NovaTransitionLogged')")
+LOGGED: Final = sa.text(
+    "kind IN ('QemuStarted', 'QemuEnded', 'NovaTransitionLogged', 'ImportedQemuStarted', 'ImportedQemuEnded', "
+    "'ImportedNovaTransitionLogged', 'ImportedStateObserved', 'ImportedLifecycleEvent')"
+)
 """Lines of other programs' logs that tell a state; as a text, since an index of some rows is only used by its own."""
 
 #: Which instances imported facts tell of, and by which names.

@@ -24,7 +24,7 @@ from es_power.domain.time import SECOND, Timestamp
 from es_power.projections import stored
 from es_power.projections.history import Entry
 from es_power.projections.lanes import HostWord, needs_fact
-from es_power.projections.logged_words import LOGGED, LoggedWord, logged_word
+from es_power.projections.logged_words import BLIND, IMPORTED, LOGGED, LoggedWord, imported_word, logged_word
 from es_power.projections.queries import View
 
 AT_ONCE: Final = 500
@@ -74,9 +74,10 @@ async def windows(
             )
         )
     of_hosts = await _of_hosts(view)
+    blind = await _imported_blind(view)
     newer: dict[InstanceId, list[Entry]] = defaultdict(list)
     for entry in view.rest.entries.values():
-        if entry.instance is not None and (entry.kind in _WORDS or entry.kind in LOGGED):
+        if entry.instance is not None and entry.kind in {*_WORDS, *LOGGED, *IMPORTED}:
             newer[entry.instance].append(entry)
     for start in range(0, len(instances), AT_ONCE):
         some = instances[start : start + AT_ONCE]
@@ -88,8 +89,9 @@ async def windows(
             for entry in entries.get(instance, ()):
                 if entry.kind in _WORDS:
                     words[entry.stream].append(entry)
-                elif word := _logged(entry, facts):
+                elif word := imported_word(entry) if entry.kind in IMPORTED else _logged(entry, facts):
                     logged.append(word)
+            logged += [word for stream in view.fleet.told.get(instance, ()) for word in blind.get(stream, ())]
             yield Window(
                 instance=instance,
                 words=words,
@@ -170,6 +172,18 @@ async def _facts(view: View, entries: Mapping[InstanceId, Sequence[Entry]]) -> d
     ]
     facts = await view.log.read_at(wanted)
     return {position: recorded.event for position, recorded in facts.items()}
+
+
+async def _imported_blind(view: View) -> dict[str, list[LoggedWord]]:
+    """From when on the logs that were imported tell nothing, by their streams."""
+    entries = [entry for entry in view.rest.entries.values() if entry.kind in BLIND]
+    if view.rest.since:
+        entries += await trio.to_thread.run_sync(lambda: view.store.of_hosts(BLIND, until=view.rest.since))
+    found: dict[str, list[LoggedWord]] = defaultdict(list)
+    for entry in entries:
+        if word := imported_word(entry):
+            found[entry.stream].append(word)
+    return found
 
 
 async def _of_hosts(view: View) -> dict[str, list[HostWord]]:

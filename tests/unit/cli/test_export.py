@@ -193,3 +193,15 @@ def test_imported_facts_survive_the_tables(ask: Ask, tmp_path: Path, exported: P
 
     assert trio.run(tables) == len(exported.read_text().splitlines())
     assert ask("history", "web-1", "--log", other, "-o", "json").rows == before
+
+
+def test_what_another_log_saw_is_drawn_and_its_blind_time_is_not(ask: Ask, tmp_path: Path, exported: Path) -> None:
+    past = exported.read_text().replace("2027-01-15", "2026-01-15")
+    exported.write_text(past)
+    other = tmp_path / "other.db"
+    ask("import", "jsonl", exported, "--log", other)
+    span = ("-S", "2026-01-15T08:00:07Z", "-U", "2026-01-15T08:00:30Z", "--log", other)
+    for _ in range(2):
+        rows = ask("timeline", "db-1", *span, "-o", "csv").out.splitlines()[1:]
+        assert [row.split(",")[3] for row in rows] == ['"RUNNING"', '"SHUTDOWN"', '"UNKNOWN"']
+        ask("replay", "--rebuild", "--log", other)
