@@ -137,7 +137,7 @@ class Then:
         """Give the last position before a moment."""
         if then.by_position:
             return Position(max(then.position - 1, START))
-        return await self._house.log.position_at(Timestamp(then.at - 1))
+        return (await moment_at(self._house.log, Timestamp(then.at - 1))).position
 
 
 async def view_then(

@@ -88,7 +88,8 @@ class House:
         key = await bounds(self.log, as_of=as_of, known_at=known_at)
         async with self._folding:
             if key not in self._pasts:
-                self._pasts[key] = await look(self.log, as_of=as_of, known_at=known_at)
+                present = await self.view_at_least(key.known)
+                self._pasts[key] = await look(self.log, as_of=as_of, known_at=known_at, present=present)
                 while len(self._pasts) > _PASTS:
                     self._pasts.popitem(last=False)
             self._pasts.move_to_end(key)

@@ -18,19 +18,21 @@ import trio
 
 from es_power import timewords
 from es_power.domain.events import START, Position, Recorded
+from es_power.domain.streams import command as command_stream
 from es_power.domain.time import NEVER, Timestamp
 from es_power.errors import SealBrokenError, UnknownEventError
 from es_power.log import SqlLog
 from es_power.log.chain import Chain
 from es_power.log.queries import RawRecord
 from es_power.projections import past
+from es_power.projections.command_table import CommandTable
 from es_power.projections.fleet import Fleet
 from es_power.projections.lean import fold_fleet
 from es_power.projections.reader import read_models
 from es_power.projections.store import Store
 from es_power.projections.times import bears, raw_source_time
 
-__all__ = ["Moment", "Then", "bounds", "fold_as_of", "moment_at", "moment_of", "read_moment", "scan"]
+__all__ = ["Moment", "Then", "bounds", "commands_as_of", "fold_as_of", "moment_at", "moment_of", "read_moment", "scan"]
 
 _LARGEST: Final = 2**63 - 2
 
@@ -116,6 +118,22 @@ async def fold_as_of(log: SqlLog, then: Then, *, progress: Callable[[Position], 
         except Exception as error:  # noqa: BLE001 (as in `ReadModels`: the others are folded)
             fleet.set_aside(recorded.position, f"{type(error).__name__}: {error}")
     return fleet
+
+
+async def commands_as_of(log: SqlLog, then: Then, present: CommandTable) -> CommandTable:
+    """The stop commands by the facts that count, out of those that are known now."""
+    table = CommandTable()
+    for command, row in present.rows.items():
+        if not then.has(row.position, row.requested.observed_at):
+            continue
+        if row.last_position <= then.position:
+            table.rows[command] = row
+            continue
+        with suppress(UnknownEventError):
+            for recorded in await log.read_stream(command_stream(command)):
+                if then.has(recorded.position, recorded.event.observed_at):
+                    table.apply(recorded)
+    return table
 
 
 async def _fold(log: SqlLog, until: Position, progress: Callable[[Position], None]) -> Fleet:

@@ -33,13 +33,14 @@ from es_power.errors import AmbiguousNameError, InstanceNotFoundError, SealBroke
 from es_power.log import SqlLog
 from es_power.log.chain import Chain
 from es_power.log.labels import shown
-from es_power.projections.as_of import Moment, Then, bounds, fold_as_of
+from es_power.projections.as_of import Moment, Then, bounds, commands_as_of, fold_as_of
 from es_power.projections.fleet import Fleet
 from es_power.projections.lean import fold_fleet
 from es_power.projections.power_state import PowerRow, power_rows, rows_of
 from es_power.projections.reader import read_models
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
+from es_power.projections.times import source_time
 from es_power.projections.told import retold, told_states
 
 __all__ = [
@@ -100,12 +101,15 @@ async def look(
     table_only: bool = False,
     as_of: Moment | None = None,
     known_at: Moment | None = None,
+    present: "View | None" = None,
     progress: Callable[[Position], None] = lambda _: None,
 ) -> View:
     """Take a view of a log as it is now, or as it was at a position.
 
     Or of what was true `as_of` a moment, by what is known now or was `known_at` another (`as_of.read_moment` reads
     one): such a view says itself what time it is in it, and is good for `status`, `find`, `history` and `diff`.
+
+    Who has a view of the `present` that knows as much gives it, so that the tables need not be read for it.
 
     With `table_only` it is good for `status` and `find` alone, and sooner there where the tables are beyond `until`.
     The fold behind that believes what it reads, so a log whose hashes are not right is not folded by it.
@@ -116,8 +120,11 @@ async def look(
         models, rest = ReadModels(await fold_as_of(log, then, progress=progress)), Step(since=then.known)
         if not table_only:
             # A history as of then is what is kept of the history now, without what does not count.
-            present, rest = await read_models(log, store, progress=progress)
-            models.commands = present.commands
+            if present is not None and present.position >= then.known:
+                now, rest = present.models, present.rest
+            else:
+                now, rest = await read_models(log, store, progress=progress)
+            models.commands = await commands_as_of(log, then, now.commands)
         return View(log=log, store=store, models=models, rest=rest, then=then)
     if table_only and until is not None and until < await trio.to_thread.run_sync(store.checkpoint):
         with suppress(SealBrokenError):
@@ -323,6 +330,8 @@ async def gaps(view: View) -> list[Gap]:
     open_since: dict[str, int] = {}
     for _, recorded in sorted(facts.items()):
         event, stream = recorded.event, recorded.stream
+        if view.then is not None and not view.then.has(recorded.position, source_time(event)):
+            continue
         if isinstance(event, GapOpened) and stream not in open_since:
             open_since[stream] = len(found)
             found.append(

@@ -15,7 +15,7 @@ from es_power.log.schema import RECORDS
 from es_power.projections import store
 from es_power.projections.as_of import Moment, moment_at, moment_of, read_moment
 from es_power.projections.narrative import Line, history
-from es_power.projections.queries import Status, look, status
+from es_power.projections.queries import Status, gaps, look, status
 from tests.unit.night import Night, at, blind_night, ended, imported_night, started
 from tests.unit.story import DB, RUNNING, WEB, Story, one_host
 
@@ -280,3 +280,26 @@ async def test_a_history_known_at_a_position_is_what_it_was_there(tmp_path: Path
 def shown(lines: list[Line]) -> list[tuple[object, ...]]:
     """All that is said of lines; whether a run goes on is not."""
     return [(replace(line.entry, open=False, sweeps=None), line.event, line.host, line.is_run) for line in lines]
+
+
+async def test_gaps_and_commands_known_at_a_position_are_what_they_were_there(tmp_path: Path) -> None:
+    story = one_host()
+    story.seen_again()
+    await story.write(tmp_path / "log.db")
+    async with open_log(tmp_path / "log.db") as log:
+        for position in range(1, len(story.records) + 1):
+            was = await look(log, until=Position(position))
+            now = await look(log, known_at=await moment_of(log, Position(position)), present=await look(log))
+
+            assert await gaps(was) == await gaps(now)
+            assert was.models.commands.rows == now.models.commands.rows
+
+
+async def test_a_gap_is_one_of_the_time_since_when_nobody_saw(tmp_path: Path) -> None:
+    await blind_night(crash=True).write(tmp_path / "log.db")
+    async with open_log(tmp_path / "log.db") as log:
+        now = await look(log, as_of=await moment_at(log, at("03:13")))
+        then = await look(log, as_of=await moment_at(log, at("03:13")), known_at=await moment_at(log, at("03:13")))
+
+        assert [(gap.since, gap.until) for gap in await gaps(now)] == [(at("03:10"), None)]
+        assert await gaps(then) == []
