@@ -150,6 +150,7 @@ def test_as_of_a_time_known_at_another_is_the_fold_of_the_facts_that_count(
         assert answer == (position_at(records, at), digest(folded(facts)), told_by(records, at, limit))
 
 
+@settings(deadline=None)
 @given(LOGS, LOGS)
 def test_a_snapshot_is_the_fleet_that_it_was_made_of(acts: list[Act], more: list[Act]) -> None:
     records = write([*acts, *more]).records

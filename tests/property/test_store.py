@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from es_power.domain.events import Recorded
 from es_power.log.database import Database
@@ -30,6 +30,7 @@ def load(store: Store, records: list[Recorded]) -> ReadModels:
     return models
 
 
+@settings(deadline=None)  # making the tables takes longer than the fold
 @given(LOGS, st.lists(st.integers(1, 7), min_size=60, max_size=60))
 def test_tables_kept_batch_by_batch_load_as_the_fold(database: Database, acts: list[Act], sizes: list[int]) -> None:
     records = write(acts).records
@@ -57,6 +58,7 @@ def test_tables_kept_batch_by_batch_load_as_the_fold(database: Database, acts: l
     assert digest(live.fleet) == digest(loaded.fleet)
 
 
+@settings(deadline=None)
 @given(LOGS)
 def test_rebuilt_tables_load_as_the_fold(database: Database, acts: list[Act]) -> None:
     records = write(acts).records
