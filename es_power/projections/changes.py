@@ -13,7 +13,7 @@ from es_power.domain.states import PowerState
 from es_power.domain.streams import told_host
 from es_power.domain.time import Timestamp
 from es_power.projections.history import Entry
-from es_power.projections.nearby import Wanted, newest
+from es_power.projections.nearby import Few, Wanted, near
 from es_power.projections.queries import View, part, texts
 
 _CHANGES: Final = 24  # that are looked at, back from the moment; a VM that flaps has many
@@ -85,8 +85,11 @@ async def find_change(
     None where nothing is known of the VM's state then.
     """
     wanted = Wanted(instance=instance, until=until, before=at)
-    entries = await newest(view, replace(wanted, changed=True), _CHANGES)
-    told = await newest(view, replace(wanted, kinds=_TOLD), _CHANGES)
+    entries, told = await near(
+        view,
+        Few(wanted=replace(wanted, changed=True), limit=_CHANGES),
+        Few(wanted=replace(wanted, kinds=_TOLD), limit=_CHANGES),
+    )
     facts = await read_facts(view, instance, [*entries, *told])
     seen = _seen(entries, facts)
     if in_force:

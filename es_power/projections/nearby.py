@@ -5,6 +5,7 @@ What the tables have and what follows on them in the log are asked alike, and no
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 import trio
@@ -63,26 +64,34 @@ class Wanted:
             yield table.observed_at <= self.before
 
 
-async def newest(view: View, wanted: Wanted, limit: int) -> list[Entry]:
-    """The newest so many, the newest first."""
-    return await _some(view, wanted, limit, newest_first=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Few:
+    """So many of the entries that are wanted: the newest, the newest first, or the oldest, the oldest first."""
+
+    wanted: Wanted
+    limit: int
+    oldest: bool = False
+
+    def query(self, until: Position) -> sa.Select[Any]:
+        """The same to a database that is asked up to a position."""
+        position = HISTORY.c.position
+        by = position.asc() if self.oldest else position.desc()
+        return sa.select(HISTORY).where(*self.wanted.conditions(), position <= until).order_by(by).limit(self.limit)
 
 
-async def oldest(view: View, wanted: Wanted, limit: int) -> list[Entry]:
-    """The oldest so many, the oldest first."""
-    return await _some(view, wanted, limit, newest_first=False)
+async def near(view: View, *few: Few) -> list[list[Entry]]:
+    """Find entries by several criteria at once."""
+    stored: list[list[Entry]] = [[] for _ in few]
+    since = view.rest.since
+    if since:
+        stored = await trio.to_thread.run_sync(lambda: view.store.some([each.query(since) for each in few]))
+    return [_merged(view, each, entries) for each, entries in zip(few, stored, strict=True)]
 
 
-async def _some(view: View, wanted: Wanted, limit: int, *, newest_first: bool) -> list[Entry]:
-    found: dict[tuple[int, int], Entry] = {}
-    if view.rest.since:
-        by = HISTORY.c.position.desc() if newest_first else HISTORY.c.position.asc()
-        stored = await trio.to_thread.run_sync(
-            lambda: view.store.some(*wanted.conditions(), HISTORY.c.position <= view.rest.since, by=by, limit=limit)
-        )
-        found = {_place(entry): entry for entry in stored}
-    found |= {_place(entry): entry for entry in view.rest.entries.values() if wanted.has(entry)}
-    return [entry for _, entry in sorted(found.items(), reverse=newest_first)][:limit]
+def _merged(view: View, few: Few, stored: Collection[Entry]) -> list[Entry]:
+    found = {_place(entry): entry for entry in stored}
+    found |= {_place(entry): entry for entry in view.rest.entries.values() if few.wanted.has(entry)}
+    return [entry for _, entry in sorted(found.items(), reverse=not few.oldest)][: few.limit]
 
 
 def _place(entry: Entry) -> tuple[int, int]:

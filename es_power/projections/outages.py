@@ -1,6 +1,6 @@
 """When nobody saw a host around a moment, and whether it was booted anew meanwhile."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -23,7 +23,8 @@ from es_power.domain.states import PowerState
 from es_power.domain.time import Timestamp
 from es_power.errors import UnknownEventError
 from es_power.projections.changes import Change
-from es_power.projections.nearby import Wanted, newest, oldest
+from es_power.projections.history import Entry
+from es_power.projections.nearby import Few, Wanted
 from es_power.projections.queries import View
 
 _NEAR: Final = 16  # beginnings and ends of gaps before the moment, and after it
@@ -41,26 +42,33 @@ class Outages:
     reboot: Reboot | None = None
 
 
+def gaps_near(stream: str | None, change: Change, until: Position) -> tuple[Few, ...]:
+    """What to look for to know the gaps of a host near a change."""
+    if stream is None:
+        return ()
+    here = Wanted(instance=None, stream=stream, kinds=_KINDS, until=until)
+    if change.told:
+        # Its position says when it was read, so its gaps are found by time.
+        return (Few(wanted=replace(here, before=Timestamp(change.fact.at + BEFORE)), limit=2 * _NEAR),)
+    return (
+        Few(wanted=replace(here, until=change.fact.position), limit=_NEAR),
+        Few(wanted=replace(here, after=change.fact.position), limit=_NEAR, oldest=True),
+    )
+
+
 async def outages(
     view: View,
     instance: InstanceId,
-    stream: str | None,
     change: Change,
+    entries: Collection[Entry],
     *,
     last_seen: Timestamp | None,
     until: Position,
 ) -> Outages:
-    """Find the gaps of a host near a change, and the one over which it was booted anew, where there is one."""
-    if stream is None:
+    """Read the gaps of a host near a change, and find the one over which it was booted anew, where there is one."""
+    if not entries:
         return Outages()
-    here = Wanted(instance=None, stream=stream, kinds=_KINDS, until=until)
     at = change.fact.at
-    if change.told:
-        # Its position says when it was read, so its gaps are found by time.
-        entries = await newest(view, replace(here, before=Timestamp(at + BEFORE)), 2 * _NEAR)
-    else:
-        entries = await newest(view, replace(here, until=change.fact.position), _NEAR)
-        entries += await oldest(view, replace(here, after=change.fact.position), _NEAR)
     facts = await view.log.read_at(sorted(entry.position for entry in entries))
     gaps = list(_gaps([facts[position] for position in sorted(facts)]))
     near = [gap for gap in gaps if gap.lies_near(at if last_seen is None else last_seen, at)]

@@ -136,7 +136,8 @@ async def look(
 
 async def texts(log: SqlLog, labels: Iterable[Label | None]) -> Callable[[Label | None], str | None]:
     """Look up labels at once; what comes back gives the text of each, None for none."""
-    known = await log.labels(list({label.id for label in labels if label}))
+    ids = list({label.id for label in labels if label})
+    known = await log.labels(ids) if ids else {}
     return lambda label: known.get(label.id, FORGOTTEN) if label else None
 
 

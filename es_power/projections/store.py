@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -196,11 +196,10 @@ class Store:
         table = HISTORY.c
         return self._entries(table.instance.is_(None), table.kind.in_(kinds), table.position <= until)
 
-    def some(self, *conditions: sa.ColumnElement[bool], by: sa.ColumnElement[object], limit: int) -> list[Entry]:
-        """The first so many entries of which all of these are true, in an order that an index has."""
-        query = sa.select(HISTORY).where(*conditions).order_by(by).limit(limit)
+    def some(self, queries: Iterable[sa.Select[Any]]) -> list[list[Entry]]:
+        """The entries that several queries for rows of HISTORY give, at one moment of the tables."""
         with self._database.read() as connection:
-            return [entry_of(row) for row in connection.execute(query).mappings()]
+            return [[entry_of(row) for row in connection.execute(query).mappings()] for query in queries]
 
     def _entries(self, *conditions: sa.ColumnElement[bool]) -> list[Entry]:
         with self._database.read() as connection:

@@ -37,8 +37,8 @@ from es_power.errors import UnknownEventError
 from es_power.projections.as_of import Moment
 from es_power.projections.changes import Change, find_change, read_facts
 from es_power.projections.history import Entry
-from es_power.projections.nearby import Wanted, newest, oldest
-from es_power.projections.outages import outages
+from es_power.projections.nearby import Few, Wanted, near
+from es_power.projections.outages import gaps_near, outages
 from es_power.projections.queries import View, find, label_of, texts
 
 __all__ = ["Why", "why"]
@@ -107,23 +107,33 @@ async def why(view: View, vm: str, *, at: Timestamp | Moment | None = None) -> W
 
 async def _case(view: View, instance: InstanceId, change: Change, until: Position) -> Case:
     first, prior = change.beginning, change.beginning.prior
-    episode = [] if change.told else await _episode(view, instance, change, until)
+    stream = change.stream or _stream_of(view, instance, change.fact.host)
+    opened = Wanted(
+        instance=instance, kinds=(QemuLogOpened.__name__,), until=until, before=Timestamp(change.fact.at + AROUND)
+    )
+    logs, *some = await near(
+        view,
+        Few(wanted=opened, limit=_NEAR),
+        *gaps_near(stream, change, until),
+        *(() if change.told else _episode(instance, change, until)),
+    )
+    episode = [] if change.told else [entry for entries in some[-2:] for entry in entries]
+    gaps = [entry for entries in (some if change.told else some[:-2]) for entry in entries]
     before = [entry.last_observed_at for entry in episode if entry.position < first.fact.position]
     last_seen = max([*before, *([prior.seen_until] if prior else [])], default=None)
     facts = list((await read_facts(view, instance, episode)).values())
     times = [change.fact.at, *(fact.at for fact in facts)]
     missed = isinstance(change.fact.event, StateObserved) and last_seen is not None
-    near = Wanted(
+    others = Wanted(
         instance=instance,
         kinds=_OTHERS,
         until=until,
         since=Timestamp(min([*times, *([last_seen] if missed and last_seen else [])]) - BEFORE),
         before=Timestamp(max(times) + AROUND),
     )
-    others = await read_facts(view, instance, await newest(view, near, _NEAR))
-    facts += [await _with_actor(view, fact, until) for fact in others.values()]
-    stream = change.stream or _stream_of(view, instance, change.fact.host)
-    around = await outages(view, instance, stream, change, last_seen=last_seen, until=until)
+    [theirs] = await near(view, Few(wanted=others, limit=_NEAR))
+    facts += [await _with_actor(view, fact, until) for fact in (await read_facts(view, instance, theirs)).values()]
+    around = await outages(view, instance, change, gaps, last_seen=last_seen, until=until)
     return Case(
         change=change.fact,
         from_state=first.from_state,
@@ -135,12 +145,12 @@ async def _case(view: View, instance: InstanceId, change: Change, until: Positio
         blind=around.blind,
         reboot=around.reboot,
         elsewhere=change.elsewhere,
-        log_read=await _log_read(view, stream, change, facts, Wanted(instance=instance, until=until)),
+        log_read=_log_read(stream, change, facts, logs),
         nova=_is_novas(view, instance) or any(isinstance(fact.event, RecordObserved) for fact in facts),
     )
 
 
-async def _episode(view: View, instance: InstanceId, change: Change, until: Position) -> list[Entry]:
+def _episode(instance: InstanceId, change: Change, until: Position) -> tuple[Few, Few]:
     """The VM's entries on the host from the change before to the change after, but for the long time that it stays."""
     prior = change.beginning.prior
     before = Wanted(
@@ -155,7 +165,7 @@ async def _episode(view: View, instance: InstanceId, change: Change, until: Posi
         until=until if change.next_position is None else Position(min(change.next_position - 1, until)),
         before=Timestamp(change.fact.at + BEFORE),
     )
-    return [*await newest(view, before, _NEAR), *await oldest(view, after, _NEAR)]
+    return Few(wanted=before, limit=_NEAR), Few(wanted=after, limit=_NEAR, oldest=True)
 
 
 async def _with_actor(view: View, fact: Fact, until: Position) -> Fact:
@@ -174,15 +184,13 @@ async def _with_actor(view: View, fact: Fact, until: Position) -> Fact:
     return replace(fact, texts={**fact.texts, "actor": actor})
 
 
-async def _log_read(view: View, stream: str | None, change: Change, facts: Sequence[Fact], its: Wanted) -> bool | None:
+def _log_read(stream: str | None, change: Change, facts: Sequence[Fact], opened: Sequence[Entry]) -> bool | None:
     """Whether libvirt's log of the VM was read at that moment; None where its driver writes none."""
     if change.told or any(isinstance(fact.event, QemuEnded) and fact.host == change.fact.host for fact in facts):
         return True
     if stream is None or not stream.rpartition("/")[2].startswith("qemu"):
         return None
-    opened = replace(its, kinds=(QemuLogOpened.__name__,), before=Timestamp(change.fact.at + AROUND))
-    found = await newest(view, opened, _NEAR)
-    return any(told_host(entry.stream) == change.fact.host for entry in found)
+    return any(told_host(entry.stream) == change.fact.host for entry in opened)
 
 
 def _stream_of(view: View, instance: InstanceId, host: str | None) -> str | None:
