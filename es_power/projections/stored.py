@@ -24,13 +24,12 @@ def words(store: Store, instances: Collection[InstanceId], *, after: Position, u
 
     That is, of each VM on each host, everything from the last word on by which it was on.
     """
-    table, lead = HISTORY.c, HISTORY.alias("lead")
-    vms = POWER_STATE.alias("vms")
+    table, vms, lead = HISTORY.c, POWER_STATE.c, HISTORY.alias("lead")
     last_on = (
         sa.select(lead.c.position)
         .where(
-            lead.c.instance == vms.c.instance,
-            lead.c.stream == vms.c.stream,
+            lead.c.instance == vms.instance,
+            lead.c.stream == vms.stream,
             lead.c.position <= after,
             lead.c.power_state.in_(_ON),
             lead.c.kind.in_(WORDS),
@@ -40,17 +39,21 @@ def words(store: Store, instances: Collection[InstanceId], *, after: Position, u
         .limit(1)
         .scalar_subquery()
     )
-    return _entries(
-        store,
-        sa.select(*(table[name] for name in ENTRY_FIELDS))
-        .select_from(vms.join(HISTORY, sa.and_(table.instance == vms.c.instance, table.stream == vms.c.stream)))
-        .where(
-            vms.c.instance.in_([instance.bytes for instance in instances]),
-            table.kind.in_(WORDS),
-            table.position <= until,
-            table.position >= sa.func.coalesce(last_on, 0),
-        ),
+    # Materialized, so that no database begins with the VMs' whole histories and looks each line's beginning up.
+    begins = (
+        sa.select(vms.instance, vms.stream, sa.func.coalesce(last_on, 0).label("begin"))
+        .where(vms.instance.in_([instance.bytes for instance in instances]))
+        .cte("begins")
+        .prefix_with("MATERIALIZED")
     )
+    of_it = sa.and_(
+        table.instance == begins.c.instance,
+        table.stream == begins.c.stream,
+        table.position >= begins.c.begin,
+        table.position <= until,
+    )
+    columns = sa.select(*(table[name] for name in ENTRY_FIELDS))
+    return _entries(store, columns.select_from(begins.join(HISTORY, of_it)).where(table.kind.in_(WORDS)))
 
 
 def logged(store: Store, instances: Collection[InstanceId], *, until: Position) -> list[Entry]:
