@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
 def export(
     vms: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[VM...]", help="Only facts about these; of a sweep, what it says of them."),
+        typer.Argument(metavar="VM", help="Only facts about these; of a sweep, what it says of them."),
     ] = None,
     *,
     since: Annotated[

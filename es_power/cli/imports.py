@@ -50,7 +50,7 @@ _COLUMNS: Final = (
 
 FilesArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="FILE...", help="Plain, or compressed by gzip, bzip2 or xz; - is standard input."),
+    typer.Argument(metavar="FILE", help="Plain, or compressed by gzip, bzip2 or xz; - is standard input."),
 ]
 
 
