@@ -1,4 +1,4 @@
-"""Write docs/reference/cli.md, settings.md and exit-codes.md from the code; with ``--check`` only say which are stale.
+"""Write docs/reference/{cli,settings,exit-codes,problems}.md from the code; with ``--check`` only say which are stale.
 
 The command line's page says what ``--help`` says; the settings' page says what the docstrings and ``#:`` comments of
 `es_power/settings/sections.py` say.
@@ -17,6 +17,7 @@ from msgspec import NODEFAULT, Struct
 from pages import write_or_check
 
 from es_power import errors
+from es_power.api.problems import CATALOGUE
 from es_power.cli import app
 from es_power.errors import EsPowerError
 from es_power.settings.sections import SECTIONS, VARIABLES
@@ -233,12 +234,32 @@ def exit_codes_page() -> str:
     return EXIT_HEAD + "".join(rows) + EXIT_TAIL
 
 
+# ----------------------------------------------------------------------------------------------------- problems
+
+PROBLEMS_HEAD: Final = f"""\
+{_GENERATED.format(source="es_power/api/problems.py")}
+# Problems
+
+What the HTTP API answers where it cannot answer: `application/problem+json` (RFC 9457). The `type` of a problem is a
+path of the service itself, which explains it as this page does.
+"""
+
+
+def problems_page() -> str:
+    """The page of the HTTP API's problems."""
+    parts = [PROBLEMS_HEAD]
+    for kind in CATALOGUE.values():
+        parts += [f"## {kind.name}\n", f"`{kind.type}`, status {kind.status}: {kind.title}.\n", f"{kind.meaning}\n"]
+    return "\n".join(parts)
+
+
 # -------------------------------------------------------------------------------------------------------- pages
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "cli.md": cli_page,
     "settings.md": settings_page,
     "exit-codes.md": exit_codes_page,
+    "problems.md": problems_page,
 }
 
 

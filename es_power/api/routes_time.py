@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from es_power import timewords
-from es_power.answers.spans import SEGMENTS, UPTIMES, segment_row, uptime_row
+from es_power.answers.spans import ANOMALIES, SEGMENTS, UPTIMES, anomaly_row, segment_row, uptime_row
 from es_power.answers.why import WHY, why_row
 from es_power.api import wire
 from es_power.api.asking import (
@@ -26,6 +26,7 @@ from es_power.api.asking import (
     invalid,
     read_moment,
     read_time,
+    rows_answer,
 )
 from es_power.api.describe import answers
 from es_power.api.pages import DEFAULT, after, page
@@ -33,6 +34,7 @@ from es_power.api.problems import AMBIGUOUS, CURSOR, VM_NOT_FOUND
 from es_power.api.routes_vms import VmPath
 from es_power.domain.time import SECOND, Timestamp
 from es_power.output import Plain, plain
+from es_power.projections.anomalies import Anomaly, anomalies
 from es_power.projections.queries import View, find, label_of, texts
 from es_power.projections.timeline import timelines
 from es_power.projections.uptime import uptimes
@@ -166,6 +168,27 @@ async def timeline(
             if vm is not None or any(segment.state is not None for segment in line.segments):
                 items += [plain(segment_row(line, segment), SEGMENTS) for segment in line.segments]
     return answer(request, {"items": items, "next": more}, position=span.view.position, tag=span.tag, more=more)
+
+
+@router.get(
+    "/v1/anomalies",
+    response_model=wire.Page[wire.Anomaly],
+    summary="What was out of the ordinary",
+    responses=answers(VM_NOT_FOUND, AMBIGUOUS, CURSOR, pages=True, tagged=False),
+)
+async def all_anomalies(
+    request: Request, span: TheSpan, vm: OneVm = None, limit: Limit = DEFAULT, cursor: Cursor = None
+) -> Response:
+    """What `es-power anomalies` counts: unannounced changes, flapping, storms, refused reports, conflicts."""
+    start = after(cursor, (0, "", "", 0))
+    found = await anomalies(span.view, None if vm is None else [vm], since=span.since, until=span.until, now=span.now)
+    keyed = sorted(found, key=_place_of)
+    cut = page(request, keyed, limit, start, _place_of)
+    return rows_answer(request, cut, anomaly_row, ANOMALIES, position=span.view.position, tag=span.tag)
+
+
+def _place_of(each: Anomaly) -> tuple[int, str, str, int]:
+    return each.since, each.kind, " and ".join(each.hosts), min(each.positions, default=0)
 
 
 @router.get(

@@ -285,6 +285,19 @@ class Uptime(Wire):
     availability_max: float | None
 
 
+class Anomaly(Wire):
+    """Something out of the ordinary, of a VM or of a host."""
+
+    kind: str = Field(examples=["missed event"])
+    host: str = Field(examples=["kvm-07"])
+    instance: UUID | None = Field(examples=[VM])
+    name: str | None = Field(examples=["web-1"])
+    since: datetime
+    until: datetime | None
+    count: int
+    positions: list[int]
+
+
 class Problem(Open):
     """A problem of RFC 9457."""
 

@@ -1,0 +1,118 @@
+"""Health and metrics: what Prometheus is told, and when a service calls itself ready."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from es_power.api.health import for_programs, make_health
+from es_power.api.metrics import Counts
+from es_power.domain.events import LifecycleEvent, Recorded
+from es_power.settings import Metrics
+from es_power.testing.facts import T0, Facts, vm
+from tests.api.house import Running, running
+from tests.api.test_stream import name_it
+
+
+def prometheus(api: Running, host: str = "localhost:9420") -> httpx.AsyncClient:
+    """One who asks at the listener for programs."""
+    app: Any = for_programs(make_health(api.house), api.access)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{host}")
+
+
+async def metrics(api: Running) -> str:
+    async with prometheus(api) as client:
+        answer = await client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return answer.text
+
+
+async def test_the_states_of_vms_are_told_as_they_are(api: Running) -> None:
+    text = await metrics(api)
+
+    assert 'es_power_vms{host="kvm-07",state="SHUTDOWN"} 2.0' in text
+    assert (
+        'es_power_vm_state{host="kvm-07",state="RUNNING",uuid="a2e4a1d0-93ab-4f5e-8b1c-0f6f3a1d7c55",vm="ci-9"} 1.0'
+        in text
+    )
+    assert 'es_power_listener_up{host="kvm-07"} 1.0' in text
+    assert "es_power_log_position 80.0" in text
+
+
+async def test_what_the_log_gains_is_counted(api: Running) -> None:
+    await name_it(api.house.log, 'hostile "name"\n\\', "b")
+    await api.house.follower.reached(await api.house.log.head())
+
+    text = await metrics(api)
+
+    assert 'es_power_events_appended_total{kind="InstanceNamed",source="observer"} 2.0' in text
+
+
+async def test_each_vm_is_told_of_only_where_the_settings_say_so(api: Running, night: Path) -> None:
+    from msgspec.structs import replace
+
+    texts = {}
+    for choice in ("always", "auto", "never"):
+        api.house.settings = replace(api.house.settings, metrics=Metrics(vm_labels=choice))
+        texts[choice] = "es_power_vm_state{" in await metrics(api)
+
+    assert texts == {"always": True, "auto": True, "never": False}
+
+
+def test_delays_and_blind_times_are_summed() -> None:
+    facts, counts = Facts(), Counts()
+    event = LifecycleEvent(observed_at=T0, instance=vm(1), connection=1, number=1, event=2, detail=0)
+    late = Recorded(position=1, stream="observer/a/qemu", version=1, recorded_at=T0 + 30_000_000, event=event)  # type: ignore[arg-type]
+    facts.gap()
+    facts.seen_again()
+
+    counts.apply([late, *facts.records])
+
+    assert (sum(counts.delays), counts.delayed) == (1, pytest.approx(0.03))
+    assert counts.facts["LifecycleEvent", "observer"] == 1
+
+
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool (of Debian's package prometheus) is not installed"
+)
+async def test_promtool_finds_nothing_wrong_with_the_metrics(api: Running) -> None:
+    await name_it(api.house.log, 'hostile "name"\n\\')
+    await api.house.follower.reached(await api.house.log.head())
+
+    text = await metrics(api)
+    done = await trio.run_process(
+        ["promtool", "check", "metrics"], stdin=text.encode(), capture_stdout=True, capture_stderr=True, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+async def test_a_service_is_ready_once_it_observes_and_sees(api: Running) -> None:
+    async with prometheus(api) as client:
+        alive = await client.get("/healthz")
+        before = await client.get("/readyz")
+        api.house.is_ready = True
+        after = await client.get("/readyz")
+
+    assert (alive.status_code, before.status_code, after.status_code) == (200, 503, 200)
+    assert before.json() == {"ready": False, "checks": {"log": True, "folded": True, "observing": False, "seen": True}}
+
+
+async def test_a_page_of_another_site_reads_no_metrics(api: Running) -> None:
+    async with prometheus(api, host="evil.example") as client:
+        refused = await client.get("/metrics")
+    async with prometheus(api) as client:
+        absent = await client.get("/v1/vms")
+        wrong = await client.post("/metrics")
+
+    assert [each.status_code for each in (refused, absent, wrong)] == [421, 404, 405]
+    assert {each.headers["content-type"] for each in (refused, absent, wrong)} == {"application/problem+json"}
+
+
+async def test_a_vm_too_many_is_told_in_numbers_alone(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("es_power.api.health.AUTO", 2)
+    async with running(night) as api:
+        assert "es_power_vm_state{" not in await metrics(api)
