@@ -82,7 +82,7 @@ def make_app() -> FastAPI:
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _with_access(original())
+            app.openapi_schema = _without_null(_with_access(original()))
         return app.openapi_schema
 
     app.openapi = described  # type: ignore[method-assign]
@@ -125,6 +125,17 @@ async def _of_ours(request: Request, error: Exception) -> Response:
 
 async def _mistake(request: Request, _: Exception) -> Response:
     return await _problem(request, ProblemError(INTERNAL, "the service's own log says what happened"))
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Take away the null of parameters that may be left out: none can be sent."""
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", ()):
+                choices = [each for each in parameter["schema"].get("anyOf", ()) if each != {"type": "null"}]
+                if len(choices) == 1:
+                    parameter["schema"] = {**choices[0], "title": parameter["schema"].get("title", parameter["name"])}
+    return schema
 
 
 def _with_access(schema: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Positions and versions have no gaps, so a limit is a bound on them.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, cast
 from uuid import UUID
@@ -162,6 +162,12 @@ class Queries:
                 some = ",".join(map(str, map(int, ids[start : start + _PARAMETERS])))
                 found.update(connection.exec_driver_sql(f"{self._sql_labels} ({some})").cursor.fetchall())
         return found
+
+    def labelled(self, texts: Collection[str]) -> dict[int, str]:
+        """The labels that have one of a few texts."""
+        query = sa.select(LABELS.c.id, LABELS.c.text).where(LABELS.c.text.in_(list(texts)))
+        with self._database.read() as connection:
+            return {row.id: row.text for row in connection.execute(query)}
 
     def ends(self) -> dict[bytes, bytes]:
         """The hash of each stream's last record, by the stream's id: what `Chain.close` compares."""

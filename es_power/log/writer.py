@@ -6,7 +6,7 @@ next group gathers. That costs a lone append nothing, makes a storm cheap, and l
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -196,6 +196,10 @@ class SqlLog:
     async def labels(self, ids: Sequence[int]) -> dict[int, str]:
         """The texts of labels; a forgotten or unknown one is left out."""
         return await self._ask(lambda: self._queries.labels(ids))
+
+    async def labelled(self, texts: Collection[str]) -> dict[int, str]:
+        """The labels that have one of a few texts."""
+        return await self._ask(lambda: self._queries.labelled(texts))
 
     async def ends(self) -> dict[bytes, bytes]:
         """The hash of each stream's last record, by the stream's id: what `Chain.close` compares."""

@@ -137,6 +137,7 @@ class Fleet:
         copied.places = {stream: place.copy() for stream, place in self.places.items()}
         copied.seen_on = dict(self.seen_on)
         copied.vouched = dict(self.vouched)
+        copied.told = {instance: dict(streams) for instance, streams in self.told.items()}
         copied.quarantined = dict(self.quarantined)
         return copied
 

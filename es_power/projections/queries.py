@@ -164,11 +164,52 @@ async def _find(view: View, fleet: Fleet, text: str) -> InstanceId:
     if instance in fleet.seen_on or instance in fleet.told:
         return instance
     kept = shown(text)  # of a very long name the log keeps no more
-    told = [(instance, *named) for instance, streams in fleet.told.items() for named in streams.items()]
-    name_of = await texts(view.log, [*(known.name for _, _, known in fleet), *(name for _, _, name in told)])
+    if found := _among(kept, await _named(view.log, fleet, {text, kept} - {"", FORGOTTEN})):
+        return found
+    told = [name for streams in fleet.told.values() for name in streams.values()]
+    name_of = await texts(view.log, [*(known.name for _, _, known in fleet), *told])
+    # Among ten thousand names that takes its time, in which others are answered too.
+    return await trio.to_thread.run_sync(lambda: _search(view, fleet, text, name_of))
+
+
+async def _named(log: SqlLog, fleet: Fleet, names: Collection[str]) -> list["_Bearer"]:
+    """The bearers of one of these names, without reading all others."""
+    known_as = await log.labelled([name for name in names if _is_storable(name)])
+    if not known_as:
+        return []
+    bearers = [
+        _Bearer(instance, told_host(stream) or stream, known_as[name.id], present=False)
+        for instance, streams in fleet.told.items()
+        for stream, name in streams.items()
+        if name is not None and name.id in known_as
+    ]
+    return bearers + [
+        _Bearer(instance, observed_host(stream) or stream, known_as[known.name.id], present=not known.gone)
+        for stream, place in fleet.places.items()
+        for instance, known in place.instances.items()
+        if known.name is not None and known.name.id in known_as
+    ]
+
+
+def _is_storable(text: str) -> bool:
+    """Whether a database could hold it: no name that the log keeps equals one that none could."""
+    return "\0" not in text and text.encode(errors="replace").decode() == text
+
+
+def _among(text: str, fitting: Sequence["_Bearer"]) -> InstanceId | None:
+    """The one VM that is meant where some fit; those that are there are meant before those that are gone."""
+    for some in ([bearer for bearer in fitting if bearer.present], fitting):
+        if found := {bearer.instance for bearer in some}:
+            return _only(text, found, some)
+    return None
+
+
+def _search(view: View, fleet: Fleet, text: str, name_of: Callable[[Label | None], str | None]) -> InstanceId:
+    kept = shown(text)
     bearers = [
         _Bearer(instance, told_host(stream) or stream, name_of(name) or "", present=False)
-        for instance, stream, name in told
+        for instance, streams in fleet.told.items()
+        for stream, name in streams.items()
     ]
     bearers += [
         _Bearer(instance, observed_host(stream) or stream, name_of(known.name) or "", present=not known.gone)
@@ -180,10 +221,8 @@ async def _find(view: View, fleet: Fleet, text: str) -> InstanceId:
         lambda bearer: bearer.name.startswith(text) or str(bearer.instance).startswith(text.lower()),
     )
     for fit in fits if text else ():
-        fitting = [bearer for bearer in bearers if fit(bearer)]
-        for some in ([bearer for bearer in fitting if bearer.present], fitting):
-            if found := {bearer.instance for bearer in some}:
-                return _only(kept, found, some)
+        if found := _among(kept, [bearer for bearer in bearers if fit(bearer)]):
+            return found
     close = get_close_matches(kept, {bearer.name for bearer in bearers}, n=1)
     hint = f"did you mean {close[0]!r}?" if close else "`es-power status --all` lists those that are"
     raise InstanceNotFoundError(f"no VM {kept!r} is known to the log at position {view.position}; {hint}")

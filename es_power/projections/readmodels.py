@@ -68,6 +68,8 @@ class Step:
             commands=dict(self.commands),
             keeping=dict(self.keeping),
             vouched=set(self.vouched),
+            times=dict(self.times),
+            snapshots=dict(self.snapshots),
         )
 
 
