@@ -9,7 +9,7 @@ from time import perf_counter
 from benchmarks.figures import Figure
 from benchmarks.report import PAGE, table, written
 
-NAMES = ("append", "latency", "replay", "rebuild", "storage", "sweep", "memory", "questions")
+NAMES = ("append", "latency", "replay", "rebuild", "storage", "sweep", "memory", "questions", "following")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

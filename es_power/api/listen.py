@@ -172,7 +172,7 @@ class Server:
         mine = _Stream(stream)
         self._open.add(mine)
         try:
-            state: dict[str, Any] = {"peer": peer_of(stream.socket), "close": mine.aclose}
+            state: dict[str, Any] = {"peer": peer_of(stream.socket), "close": mine.aclose, "write": mine.send_all}
             server = TCPServer(self._app, self._config, self._context, ConnectionState(state), mine)  # type: ignore[arg-type]
             await server.run()
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):

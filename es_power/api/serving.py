@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from socket import AF_UNIX, socket
 
 import structlog
+import trio
 
 from es_power.api.access import Access
 from es_power.api.app import make_app
@@ -86,7 +87,10 @@ async def answering(
     )
     async with AsyncExitStack() as parts:
         if sockets.api:
-            await parts.enter_async_context(serving(Gate(make_app(), house, access), sockets.api))
+            app = make_app()
+            # What is described is made now, and not while the first one who asks waits.
+            await trio.to_thread.run_sync(app.openapi)
+            await parts.enter_async_context(serving(Gate(app, house, access), sockets.api))
         if sockets.health:
             await parts.enter_async_context(serving(for_programs(make_health(house), access), sockets.health))
         try:

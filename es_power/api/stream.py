@@ -8,7 +8,7 @@ anybody. A client that falls behind the ring, because it reads slower than the l
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -148,15 +148,22 @@ class Following(Response):
         self._broadcast.followers += 1
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._until_gone, receive, nursery.cancel_scope)
-                async with aclosing(self._parts()) as parts:
-                    async for part in parts:
-                        await send({"type": "http.response.body", "body": part, "more_body": True})
-                nursery.cancel_scope.cancel()
+            await self._send_all(scope, receive, send)
         finally:
             self._broadcast.followers -= 1
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_all(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._until_gone, receive, nursery.cancel_scope)
+                write = _writer(scope, send)
+                async with aclosing(self._parts()) as parts:
+                    async for part in parts:
+                        await write(part)
+                nursery.cancel_scope.cancel()
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client went, or was let go
 
     @staticmethod
     async def _until_gone(receive: Receive, scope: trio.CancelScope) -> None:
@@ -187,3 +194,20 @@ class Following(Response):
     def _advance(self, some: Sequence[tuple[Position, bytes]]) -> bytes:
         self._place = some[-1][0]
         return b"".join(written for _, written in some)
+
+
+def _writer(scope: Scope, send: Send) -> Callable[[bytes], Awaitable[None]]:
+    """How a part goes out: as a chunk of HTTP/1.1 straight to the connection, where it is ours.
+
+    The way through the server costs each of hundreds of clients five times as much, for every fact.
+    """
+    direct: Callable[[bytes], Awaitable[None]] | None = scope["state"].get("write")
+
+    async def chunk(part: bytes) -> None:
+        assert direct is not None
+        await direct(b"%x\r\n%b\r\n" % (len(part), part))
+
+    async def through(part: bytes) -> None:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+
+    return chunk if direct is not None and scope["http_version"] == "1.1" else through
