@@ -88,7 +88,7 @@ async def find_change(
     entries, told = await near(
         view,
         Few(wanted=replace(wanted, changed=True), limit=_CHANGES),
-        Few(wanted=replace(wanted, kinds=_TOLD), limit=_CHANGES),
+        Few(wanted=replace(wanted, kinds=_TOLD), limit=_CHANGES, by_time=True),
     )
     facts = await read_facts(view, instance, [*entries, *told])
     seen = _seen(entries, facts)

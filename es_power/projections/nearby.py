@@ -71,12 +71,15 @@ class Few:
     wanted: Wanted
     limit: int
     oldest: bool = False
+    #: By their time at the source: what is imported has no other order.
+    by_time: bool = False
 
     def query(self, until: Position) -> sa.Select[Any]:
         """The same to a database that is asked up to a position."""
         position = HISTORY.c.position
-        by = position.asc() if self.oldest else position.desc()
-        return sa.select(HISTORY).where(*self.wanted.conditions(), position <= until).order_by(by).limit(self.limit)
+        order = HISTORY.c.observed_at if self.by_time else position
+        query = sa.select(HISTORY).where(*self.wanted.conditions(), position <= until)
+        return query.order_by(order.asc() if self.oldest else order.desc()).limit(self.limit)
 
 
 async def near(view: View, *few: Few) -> list[list[Entry]]:
@@ -91,7 +94,10 @@ async def near(view: View, *few: Few) -> list[list[Entry]]:
 def _merged(view: View, few: Few, stored: Collection[Entry]) -> list[Entry]:
     found = {_place(entry): entry for entry in stored}
     found |= {_place(entry): entry for entry in view.rest.entries.values() if few.wanted.has(entry)}
-    return [entry for _, entry in sorted(found.items(), reverse=not few.oldest)][: few.limit]
+    entries = [entry for _, entry in sorted(found.items(), reverse=not few.oldest)]
+    if few.by_time:
+        entries.sort(key=lambda entry: entry.observed_at, reverse=not few.oldest)
+    return entries[: few.limit]
 
 
 def _place(entry: Entry) -> tuple[int, int]:

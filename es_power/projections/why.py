@@ -113,7 +113,7 @@ async def _case(view: View, instance: InstanceId, change: Change, until: Positio
     )
     logs, *some = await near(
         view,
-        Few(wanted=opened, limit=_NEAR),
+        Few(wanted=opened, limit=_NEAR, by_time=True),
         *gaps_near(stream, change, until),
         *(() if change.told else _episode(instance, change, until)),
     )
@@ -131,7 +131,7 @@ async def _case(view: View, instance: InstanceId, change: Change, until: Positio
         since=Timestamp(min([*times, *([last_seen] if missed and last_seen else [])]) - BEFORE),
         before=Timestamp(max(times) + AROUND),
     )
-    [theirs] = await near(view, Few(wanted=others, limit=_NEAR))
+    [theirs] = await near(view, Few(wanted=others, limit=_NEAR, by_time=True))
     facts += [await _with_actor(view, fact, until) for fact in (await read_facts(view, instance, theirs)).values()]
     around = await outages(view, instance, change, gaps, last_seen=last_seen, until=until)
     return Case(
