@@ -8,17 +8,19 @@ from es_power.domain.causes import AROUND, BEFORE
 from es_power.domain.events import HostSwept, InstanceId, Label, LifecycleEvent, Position, Recorded, StateObserved
 from es_power.domain.evidence import Fact
 from es_power.domain.libvirt_numbers import STOPPED_MIGRATED
-from es_power.domain.logged import NovaTransitionLogged, QemuEnded, QemuStarted
+from es_power.domain.logged import FactImported, NovaTransitionLogged, QemuEnded, QemuStarted
 from es_power.domain.states import PowerState
 from es_power.domain.streams import told_host
 from es_power.domain.time import Timestamp
 from es_power.projections.history import Entry
+from es_power.projections.imported import MARK, part_of
 from es_power.projections.nearby import Few, Wanted, near
 from es_power.projections.queries import View, part, texts
 
 _CHANGES: Final = 24  # that are looked at, back from the moment; a VM that flaps has many
 
-_TOLD: Final = (QemuStarted.__name__, QemuEnded.__name__, NovaTransitionLogged.__name__)
+_LINES: Final = (QemuStarted.__name__, QemuEnded.__name__, NovaTransitionLogged.__name__)
+_TOLD: Final = (*_LINES, *(f"{MARK}{kind}" for kind in (*_LINES, LifecycleEvent.__name__)))
 """What tells of a change that nobody here saw."""
 
 _SEPARATE: Final = 60 * 1_000_000_000
@@ -175,7 +177,11 @@ def _read(facts: Sequence[Fact], *, in_force: bool) -> Change | None:
     """The newest change that another program's log tells."""
     for fact in sorted(facts, key=lambda fact: fact.order, reverse=True):
         event = fact.event
-        state = event.transition.power_state if isinstance(event, NovaTransitionLogged) else PowerState.SHUTDOWN
+        if isinstance(event, LifecycleEvent) and event.transition is None:
+            continue  # it announces nothing yet
+        state = PowerState.SHUTDOWN
+        if isinstance(event, NovaTransitionLogged | LifecycleEvent) and event.transition is not None:
+            state = event.transition.power_state
         state = PowerState.RUNNING if isinstance(event, QemuStarted) else state
         if state is PowerState.RUNNING and not in_force:
             continue
@@ -197,6 +203,9 @@ async def read_facts(
         recorded = records.get(entry.position)
         if recorded and isinstance(recorded.event, HostSwept) and entry.index is not None:
             recorded = part(recorded, recorded.event, entry.index, instance)
+        if recorded and isinstance(recorded.event, FactImported):
+            # Its host is that of the log which had it.
+            recorded = replace(recorded, stream=recorded.event.stream, event=part_of(recorded, entry.index))
         if recorded:
             found[_place(entry)] = recorded
     labels = {place: _labels(recorded) for place, recorded in found.items()}

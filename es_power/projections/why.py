@@ -16,6 +16,7 @@ from es_power.domain.events import (
     START,
     InstanceId,
     Label,
+    LifecycleEvent,
     NovaStopObserved,
     Position,
     RecordObserved,
@@ -37,6 +38,7 @@ from es_power.errors import UnknownEventError
 from es_power.projections.as_of import Moment
 from es_power.projections.changes import Change, find_change, read_facts
 from es_power.projections.history import Entry
+from es_power.projections.imported import MARK
 from es_power.projections.nearby import Few, Wanted, near
 from es_power.projections.outages import gaps_near, outages
 from es_power.projections.queries import View, find, label_of, texts
@@ -59,6 +61,8 @@ _OTHERS: Final = tuple(
         Refused,
     )
 )
+_IMPORTED: Final = tuple(f"{MARK}{kind}" for kind in (*_OTHERS, LifecycleEvent.__name__, StateObserved.__name__))
+"""The same out of another log; what that one's host announced and answered counts where nobody here saw the change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,13 +130,16 @@ async def _case(view: View, instance: InstanceId, change: Change, until: Positio
     missed = isinstance(change.fact.event, StateObserved) and last_seen is not None
     others = Wanted(
         instance=instance,
-        kinds=_OTHERS,
+        kinds=(*_OTHERS, *_IMPORTED),
         until=until,
         since=Timestamp(min([*times, *([last_seen] if missed and last_seen else [])]) - BEFORE),
         before=Timestamp(max(times) + AROUND),
     )
     [theirs] = await near(view, Few(wanted=others, limit=_NEAR, by_time=True))
-    facts += [await _with_actor(view, fact, until) for fact in (await read_facts(view, instance, theirs)).values()]
+    for fact in (await read_facts(view, instance, theirs)).values():
+        seen = isinstance(fact.event, LifecycleEvent | StateObserved)
+        if not seen or (change.told and abs(fact.at - change.fact.at) <= AROUND):
+            facts.append(await _with_actor(view, fact, until))
     around = await outages(view, instance, change, gaps, last_seen=last_seen, until=until)
     return Case(
         change=change.fact,

@@ -14,12 +14,15 @@ from es_power.domain.decisions import Approved, Route, Sent, StopRequested, Stop
 from es_power.domain.events import (
     GapReason,
     HostSwept,
+    InstanceEvent,
     InstanceId,
+    InstanceNamed,
     Position,
     Recorded,
 )
 from es_power.domain.evidence import Kind, Verdict
 from es_power.domain.logged import (
+    FactImported,
     NovaRequestLogged,
     NovaTransitionLogged,
     QemuEnded,
@@ -32,6 +35,7 @@ from es_power.domain.streams import actor, command, imported, observer, qemu_log
 from es_power.domain.time import SECOND, Timestamp
 from es_power.errors import InstanceNotFoundError
 from es_power.log import open_log
+from es_power.log.codec import Codec
 from es_power.log.schema import RECORDS
 from es_power.projections.as_of import Moment
 from es_power.projections.queries import look
@@ -295,6 +299,38 @@ async def test_what_was_imported_tells_of_the_time_before_the_service(tmp_path: 
     assert found.verdict is not None
     assert found.verdict.at == before
     assert said(other) == (Cause.GUEST_SHUTDOWN, LOW)
+
+
+async def test_what_another_log_had_seen_tells_it_too(tmp_path: Path) -> None:
+    other = Life()
+    other.begin()
+    other.run()
+    other.killed(None)
+    other.stop(side=2)
+    other.ended("shutdown")
+    tale = Life()
+    tale.wait(86_400)
+    tale.begin(read=False)
+    tale.sweep({WEB: OFF, DB: OFF})
+    for recorded in other.records:
+        if isinstance(recorded.event, InstanceEvent) and not isinstance(recorded.event, InstanceNamed | QemuLogOpened):
+            topic, state = Codec().encode(recorded.event)
+            fact = FactImported(
+                observed_at=recorded.event.observed_at,
+                stream=recorded.stream,
+                version=recorded.version,
+                position=recorded.position,
+                recorded_then=recorded.recorded_at,
+                topic=topic,
+                state=state,
+            )
+            tale.record(imported("jsonl", "a"), fact)
+    async with asking(tale, tmp_path) as ask:
+        found = await ask()
+
+    assert said(found) == (Cause.HOST_KILLED, HIGH)
+    assert found.verdict is not None
+    assert (found.verdict.pid, found.host) == (4711, "a")
 
 
 async def test_novas_log_tells_who_asked(tmp_path: Path) -> None:
