@@ -58,10 +58,10 @@ def words(store: Store, instances: Collection[InstanceId], *, after: Position, u
 
 def logged(store: Store, instances: Collection[InstanceId], *, until: Position) -> list[Entry]:
     """What other programs' logs said of these VMs' states."""
-    table = HISTORY.c
-    of_these = table.instance.in_([instance.bytes for instance in instances])
-    columns = sa.select(*(table[name] for name in ENTRY_FIELDS))
-    return _entries(store, columns.where(LOGGED, of_these, table.position <= until))
+    columns = sa.select(*(HISTORY.c[name] for name in ENTRY_FIELDS))
+    of_these = HISTORY.c.instance.in_([instance.bytes for instance in instances])
+    # By the position too, SQLite would take the index that has all lines, and not the one that has just these.
+    return [entry for entry in _entries(store, columns.where(LOGGED, of_these)) if entry.position <= until]
 
 
 def before(store: Store, at: Timestamp, *, until: Position) -> Position:

@@ -144,12 +144,11 @@ async def _entries(
 ) -> dict[InstanceId, list[Entry]]:
     """The entries of each VM in the order of the log; those that the tables do not have yet replace theirs."""
     kept: list[Entry] = []
-    told = [instance for instance in instances if instance in view.fleet.told]
     if view.rest.since:
         kept = await trio.to_thread.run_sync(
             lambda: [
                 *stored.words(view.store, instances, after=after, until=until),
-                *(stored.logged(view.store, told, until=view.rest.since) if told else ()),
+                *stored.logged(view.store, instances, until=view.rest.since),
             ]
         )
     places = view.fleet.places
