@@ -8,19 +8,17 @@ from es_power.domain.causes import AROUND, BEFORE
 from es_power.domain.events import HostSwept, InstanceId, Label, LifecycleEvent, Position, Recorded, StateObserved
 from es_power.domain.evidence import Fact
 from es_power.domain.libvirt_numbers import STOPPED_MIGRATED
-from es_power.domain.logged import FactImported, NovaTransitionLogged, QemuEnded, QemuStarted
+from es_power.domain.logged import NovaTransitionLogged, QemuEnded, QemuStarted
 from es_power.domain.states import PowerState
 from es_power.domain.streams import told_host
 from es_power.domain.time import Timestamp
 from es_power.projections.history import Entry
-from es_power.projections.imported import MARK, part_of
 from es_power.projections.nearby import Few, Wanted, near
 from es_power.projections.queries import View, part, texts
 
 _CHANGES: Final = 24  # that are looked at, back from the moment; a VM that flaps has many
 
-_LINES: Final = (QemuStarted.__name__, QemuEnded.__name__, NovaTransitionLogged.__name__)
-_TOLD: Final = (*_LINES, *(f"{MARK}{kind}" for kind in (*_LINES, LifecycleEvent.__name__)))
+_TOLD: Final = (QemuStarted.__name__, QemuEnded.__name__, NovaTransitionLogged.__name__)
 """What tells of a change that nobody here saw."""
 
 _SEPARATE: Final = 60 * 1_000_000_000
@@ -123,6 +121,20 @@ def _is_another(read: Change, seen: Change) -> bool:
     return read.fact.at > seen.fact.at + _SEPARATE
 
 
+def overrules(theirs: Change, ours: Change, *, in_force: bool) -> bool:
+    """Whether what another log tells is meant, and not what ours does: it is later, or heard what ours found later."""
+    if not in_force and theirs.is_end is not ours.is_end:
+        return theirs.is_end
+    if theirs.told is not ours.told:
+        read, seen = (theirs, ours) if theirs.told else (ours, theirs)
+        return _is_another(read, seen) is theirs.told
+    if theirs.fact.at > ours.fact.at:
+        return True
+    same = ours.fact.host == theirs.fact.host and ours.to_state is theirs.to_state
+    heard = isinstance(ours.fact.event, StateObserved) and isinstance(theirs.fact.event, LifecycleEvent)
+    return same and heard and (ours.prior is None or theirs.fact.at >= ours.prior.seen_until)
+
+
 def _seen(entries: Sequence[Entry], facts: Mapping[tuple[Position, int | None], Fact]) -> list[Change]:
     """The changes that our own facts tell, the newest first."""
     newest_of: dict[str, Change] = {}
@@ -177,11 +189,7 @@ def _read(facts: Sequence[Fact], *, in_force: bool) -> Change | None:
     """The newest change that another program's log tells."""
     for fact in sorted(facts, key=lambda fact: fact.order, reverse=True):
         event = fact.event
-        if isinstance(event, LifecycleEvent) and event.transition is None:
-            continue  # it announces nothing yet
-        state = PowerState.SHUTDOWN
-        if isinstance(event, NovaTransitionLogged | LifecycleEvent) and event.transition is not None:
-            state = event.transition.power_state
+        state = event.transition.power_state if isinstance(event, NovaTransitionLogged) else PowerState.SHUTDOWN
         state = PowerState.RUNNING if isinstance(event, QemuStarted) else state
         if state is PowerState.RUNNING and not in_force:
             continue
@@ -203,9 +211,6 @@ async def read_facts(
         recorded = records.get(entry.position)
         if recorded and isinstance(recorded.event, HostSwept) and entry.index is not None:
             recorded = part(recorded, recorded.event, entry.index, instance)
-        if recorded and isinstance(recorded.event, FactImported):
-            # Its host is that of the log which had it.
-            recorded = replace(recorded, stream=recorded.event.stream, event=part_of(recorded, entry.index))
         if recorded:
             found[_place(entry)] = recorded
     labels = {place: _labels(recorded) for place, recorded in found.items()}

@@ -51,6 +51,7 @@ __all__ = [
     "find",
     "gaps",
     "hosts",
+    "known_fleet",
     "look",
     "status",
     "texts",
@@ -156,7 +157,7 @@ async def find(view: View, text: str) -> InstanceId:
         if view.then is None or view.then.position == view.then.known:
             raise
         # A VM may be asked for by what it is known as, of a time before it was.
-        return await _find(view, await _known_fleet(view, view.then), text)
+        return await _find(view, await known_fleet(view, view.then), text)
 
 
 async def _find(view: View, fleet: Fleet, text: str) -> InstanceId:
@@ -322,7 +323,7 @@ async def _status_then(view: View, then: Then, vm: str | None, *, everything: bo
     names = {row.instance: row.name for row in rows}
     if nameless := [row.instance for row in rows if row.name is None]:
         # Who bears no name yet bears the one that it had later.
-        later = await _known_fleet(view, then)
+        later = await known_fleet(view, then)
         names |= {instance: label_of(later, instance) for instance in nameless}
     text_of = await texts(view.log, names.values())
     return _sorted(
@@ -335,7 +336,7 @@ def _sorted(rows: Iterable[Status]) -> list[Status]:
     return sorted(rows, key=lambda each: (each.name or "", each.row.instance, each.row.host))
 
 
-async def _known_fleet(view: View, then: Then) -> Fleet:
+async def known_fleet(view: View, then: Then) -> Fleet:
     """All that was known, of any time."""
     return await fold_as_of(view.log, replace(then, position=then.known))
 

@@ -3,6 +3,8 @@
 Rules of this file:
 1. Nothing beyond the view's position bears on an answer, nor the whole history of the VM: what is near is asked for.
 2. What was read in other programs' logs is found by time, whenever it was imported; ours by its place in the log.
+3. What another log of es_power told of the VM is asked in the same way (`another`), and what is found in one of the two
+   is evidence in the other by its time.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,6 @@ from es_power.domain.events import (
     START,
     InstanceId,
     Label,
-    LifecycleEvent,
     NovaStopObserved,
     Position,
     RecordObserved,
@@ -35,10 +36,10 @@ from es_power.domain.states import PowerState
 from es_power.domain.streams import command as command_stream, observed_host, told_host
 from es_power.domain.time import Timestamp
 from es_power.errors import UnknownEventError
+from es_power.projections.another import another
 from es_power.projections.as_of import Moment
-from es_power.projections.changes import Change, find_change, read_facts
+from es_power.projections.changes import Change, find_change, overrules, read_facts
 from es_power.projections.history import Entry
-from es_power.projections.imported import MARK
 from es_power.projections.nearby import Few, Wanted, near
 from es_power.projections.outages import gaps_near, outages
 from es_power.projections.queries import View, find, label_of, texts
@@ -61,8 +62,6 @@ _OTHERS: Final = tuple(
         Refused,
     )
 )
-_IMPORTED: Final = tuple(f"{MARK}{kind}" for kind in (*_OTHERS, LifecycleEvent.__name__, StateObserved.__name__))
-"""The same out of another log; what that one's host announced and answered counts where nobody here saw the change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,18 +91,37 @@ async def why(view: View, vm: str, *, at: Timestamp | Moment | None = None) -> W
         until, before = (min(at.position, until), None) if at.by_position else (until, at.at)
     elif at is not None:
         before = at
-    change = await find_change(view, instance, until=until, at=before, in_force=at is not None)
+    case = await _found(view, instance, until=until, at=before, in_force=at is not None)
     name_of = await texts(view.log, [label := label_of(view.fleet, instance)])
     # Of another time, what its fleet has is not what the VM is in now.
     owner = view.fleet.owner(instance).host if view.then is None else None
     return Why(
         instance=instance,
         name=name_of(label),
-        host=change.fact.host if change else None,
-        verdict=judge(await _case(view, instance, change, until)) if change else None,
+        host=case.change.host if case else None,
+        verdict=judge(case) if case else None,
         now=view.fleet.get(instance, owner).power_state if owner and until == view.position else None,
         position=until,
     )
+
+
+async def _found(
+    view: View, instance: InstanceId, *, until: Position, at: Timestamp | None, in_force: bool
+) -> Case | None:
+    """The change that is meant, of those that our log tells and those that an imported one does."""
+    ours = await find_change(view, instance, until=until, at=at, in_force=in_force)
+    other = await another(view, instance, until=until)
+    if other is None:
+        return await _case(view, instance, ours, until) if ours else None
+    end = other.view.position
+    theirs = await find_change(other.view, instance, until=end, at=at, in_force=in_force)
+    if theirs is not None and (ours is None or overrules(theirs, ours, in_force=in_force)):
+        case = other.real_case(await _case(other.view, instance, theirs, end))
+        return _with(case, await _beside(view, instance, case, until))
+    if ours is None:
+        return None
+    case = await _case(view, instance, ours, until)
+    return _with(case, [other.real(fact) for fact in await _beside(other.view, instance, case, end)])
 
 
 # ------------------------------------------------------------------------------------------------------- evidence
@@ -130,16 +148,13 @@ async def _case(view: View, instance: InstanceId, change: Change, until: Positio
     missed = isinstance(change.fact.event, StateObserved) and last_seen is not None
     others = Wanted(
         instance=instance,
-        kinds=(*_OTHERS, *_IMPORTED),
+        kinds=_OTHERS,
         until=until,
         since=Timestamp(min([*times, *([last_seen] if missed and last_seen else [])]) - BEFORE),
         before=Timestamp(max(times) + AROUND),
     )
     [theirs] = await near(view, Few(wanted=others, limit=_NEAR, by_time=True))
-    for fact in (await read_facts(view, instance, theirs)).values():
-        seen = isinstance(fact.event, LifecycleEvent | StateObserved)
-        if not seen or (change.told and abs(fact.at - change.fact.at) <= AROUND):
-            facts.append(await _with_actor(view, fact, until))
+    facts += [await _with_actor(view, fact, until) for fact in (await read_facts(view, instance, theirs)).values()]
     around = await outages(view, instance, change, gaps, last_seen=last_seen, until=until)
     return Case(
         change=change.fact,
@@ -154,6 +169,33 @@ async def _case(view: View, instance: InstanceId, change: Change, until: Positio
         elsewhere=change.elsewhere,
         log_read=_log_read(stream, change, facts, logs),
         nova=_is_novas(view, instance) or any(isinstance(fact.event, RecordObserved) for fact in facts),
+    )
+
+
+async def _beside(view: View, instance: InstanceId, case: Case, until: Position) -> list[Fact]:
+    """What a log that tells of another change than this one has about the time of this one."""
+    times = [case.change.at, *(fact.at for fact in case.facts), *([case.last_seen] if case.last_seen else [])]
+    wanted = Wanted(
+        instance=instance,
+        kinds=(*_OTHERS, QemuLogOpened.__name__),
+        until=until,
+        since=Timestamp(min(times) - BEFORE),
+        before=Timestamp(max(times) + AROUND),
+    )
+    [entries] = await near(view, Few(wanted=wanted, limit=_NEAR, by_time=True))
+    return [await _with_actor(view, fact, until) for fact in (await read_facts(view, instance, entries)).values()]
+
+
+def _with(case: Case, beside: Sequence[Fact]) -> Case:
+    """The same, with what another log has of it; a fact that both have counts once."""
+    known = {(type(fact.event), fact.at, fact.host) for fact in (case.change, *case.facts)}
+    facts = [fact for fact in beside if (type(fact.event), fact.at, fact.host) not in known]
+    ends = [fact for fact in facts if isinstance(fact.event, QemuEnded | QemuLogOpened)]
+    return replace(
+        case,
+        facts=[*case.facts, *(fact for fact in facts if not isinstance(fact.event, QemuLogOpened))],
+        log_read=case.log_read if not any(fact.host == case.change.host for fact in ends) else True,
+        nova=case.nova or any(isinstance(fact.event, RecordObserved) for fact in facts),
     )
 
 
