@@ -110,7 +110,7 @@ class History:
         """
         event = recorded.event
         if is_imported(recorded.stream):
-            yield from _told(recorded)
+            yield from told_entries(recorded)
         elif isinstance(event, OF_A_HOST) and observed_host(recorded.stream) is not None:
             if isinstance(event, GapOpened | ServiceStarted):
                 for key in [key for key in self.open if key[1] == recorded.stream]:
@@ -182,7 +182,7 @@ def digest(entries: Iterable[Entry], fleet: Fleet) -> str:
     return sha.hexdigest()
 
 
-def _told(recorded: Recorded) -> Iterator[Entry]:
+def told_entries(recorded: Recorded) -> Iterator[Entry]:
     """The entries of what was imported, which is told as it is: each observation is one."""
     # What another log of ours had is of kinds by other names: nothing that looks for our own takes it for that.
     mark = imported.MARK if isinstance(recorded.event, FactImported) else ""

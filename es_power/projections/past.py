@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 import trio
 
-from es_power.domain.events import START, Position
+from es_power.domain.events import START, LifecycleEvent, Position
 from es_power.domain.time import Timestamp
 from es_power.log import SqlLog
 from es_power.projections.fleet import Fleet
 from es_power.projections.history import Entry
+from es_power.projections.imported import MARK
 from es_power.projections.snapshots import unpack
 from es_power.projections.store import Store
 from es_power.projections.tables import HISTORY, LOGGED, SNAPSHOTS, TIMES, entry_of
@@ -64,9 +65,12 @@ def spans_about(store: Store, at: Timestamp, *, after: Position, until: Position
 def told(store: Store, at: Timestamp, *, known: Position) -> tuple[Sequence[Entry], Position]:
     """The newest line of each VM in each stream that tells a state, by its time; and up to where the tables know."""
     table = HISTORY.c
+    # An event of another log that tells of no state, such as that a VM was defined, leaves what was told before.
+    tells = sa.or_(table.power_state.is_not(None), table.kind != f"{MARK}{LifecycleEvent.__name__}")
     newest = (
         sa.select(
             table.position,
+            table.index,
             sa.func.row_number()
             .over(
                 partition_by=(table.instance, table.stream),
@@ -74,10 +78,12 @@ def told(store: Store, at: Timestamp, *, known: Position) -> tuple[Sequence[Entr
             )
             .label("place"),
         )
-        .where(LOGGED, table.observed_at <= at, table.position <= known)
+        .where(LOGGED, tells, table.observed_at <= at, table.position <= known)
         .subquery()
     )
-    query = sa.select(HISTORY).where(table.position.in_(sa.select(newest.c.position).where(newest.c.place == 1)))
+    # One sweep of another log may have the newest words of some VMs, and older ones of others.
+    here = sa.and_(table.position == newest.c.position, table.index == newest.c.index)
+    query = sa.select(HISTORY).join(newest, here).where(newest.c.place == 1)
     with store.reading() as (connection, checkpoint):
         rows = connection.execute(query).mappings().all() if checkpoint else []
         return [entry_of(row) for row in rows], checkpoint
