@@ -1,9 +1,10 @@
 # The commands of this checkout. Each does its own set-up, as root also of what apt must bring; never through sudo.
 #
 # To be set by you: PYTHON=/path/to/python3.12   DEMO="--duration 10 --vms 5"   TESTS=tests/unit   BENCH=append
-#                   COVERAGE_FLOOR=percent       ES_POWER_NO_INSTALL=1
+#                   COVERAGE_FLOOR=percent       ES_POWER_NO_INSTALL=1    WORKERS=1
 
 COVERAGE_FLOOR ?= 0
+WORKERS ?= 2
 COVERAGE = --cov=es_power/domain --cov=es_power/log --cov-branch --cov-report=term-missing:skip-covered \
 	--cov-fail-under=$(COVERAGE_FLOOR)
 
@@ -19,7 +20,7 @@ demo: ## watch libvirt's events become a log, a table and dry-run stop commands
 test: ## run every suite whose parts are here, or one: TESTS=tests/unit
 	@scripts/setup/venv dev
 	@scripts/setup/system want test
-	@.venv/bin/pytest $(or $(TESTS),$(COVERAGE)); status=$$?; scripts/setup/system lack test; exit $$status
+	@.venv/bin/pytest $(or $(TESTS),-n $(WORKERS) --dist loadfile $(COVERAGE)); status=$$?; scripts/setup/system lack test; exit $$status
 
 test-nova: ## run the suite that needs a real Nova, a few minutes
 	@scripts/setup/venv dev
