@@ -138,7 +138,7 @@ async def test_a_session_writes_only_with_its_csrf_header(api: Running) -> None:
     async with api.client(uid=None) as browser:
         csrf = await session(api, browser)
         without = await browser.delete("/v1/session")
-        wrong = await browser.delete("/v1/session", headers={"X-CSRF-Token": "x" + csrf[1:]})
+        wrong = await browser.delete("/v1/session", headers={"X-CSRF-Token": csrf[::-1]})
         right = await browser.delete("/v1/session", headers={"X-CSRF-Token": csrf})
         ended = await browser.get("/v1/vms")
 

@@ -79,6 +79,7 @@ def test_the_wheel_holds_the_package_whole_and_nothing_beside_it(wheel: zipfile.
     names = {name for name in wheel.namelist() if ".dist-info/" not in name}
 
     assert names == tracked_files(checkout)
+    assert [name for name in sorted(names) if wheel.read(name) != (checkout / name).read_bytes()] == []
     assert "es_power/py.typed" in names
     assert any(name.startswith("es_power/log/migrations/") for name in names)
 
@@ -114,9 +115,12 @@ def test_the_wheel_from_the_source_distribution_is_the_wheel_from_the_checkout(
     assert next(tmp_path.glob("*.whl")).read_bytes() == next(built.glob("*.whl")).read_bytes()
 
 
-def test_the_unit_suite_passes_on_the_installed_wheel(installed: Path, checkout: Path, tmp_path: Path) -> None:
+def test_the_installed_wheel_finds_what_it_reads_beside_its_code(
+    installed: Path, checkout: Path, tmp_path: Path
+) -> None:
+    """Its modules are the checkout's to the byte; migrations, its version and its command depend on where it lies."""
     options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(checkout), "-c", str(checkout / "pyproject.toml")]
-    options.append(str(checkout / "tests/unit"))
+    options += [str(checkout / "tests/unit" / suite) for suite in ("log", "domain", "cli/test_program.py")]
     program = f"import sys, pytest\nsys.path.append({str(checkout)!r})\nsys.exit(pytest.main({options!r}))"
 
     done = run_against(installed, tmp_path, program)
