@@ -1,15 +1,21 @@
-"""Questions to a long log: the fleet as of a time, the state of one VM, a page of its history."""
+"""Questions to a long log: the fleet as of a time, the state of one VM, a page of its history, and why it stopped.
+
+eventsourcing's repository is asked the same, as far as it answers; its table has some of the VMs, each with as many
+events, since what it reads of one VM does not depend on the others.
+"""
 
 import random
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import trio
 
-from benchmarks.figures import Figure, amount, at_most, percentile
+from benchmarks.figures import Figure, amount, at_most, percentile, seconds
 from benchmarks.logs import HostStream, hosts, lifecycle, write
+from benchmarks.stock import StockRepository
 from es_power.domain.events import Position
 from es_power.domain.time import SECOND, Timestamp
 from es_power.log import SqlLog, open_log
@@ -23,6 +29,7 @@ from es_power.projections.why import why
 from es_power.testing.facts import T0
 
 _EVENT = SECOND // 100  # between two events of the log
+_STOCK = 200  # VMs of eventsourcing's table
 _COMMIT = 1000  # records, so that an event comes in up to 10 s late
 
 
@@ -32,7 +39,8 @@ def measure(*, quick: bool = False) -> list[Figure]:
         on = hosts(number, vms)
         log = write(Path(directory) / "log.db", lifecycle(events, on), group=_COMMIT, in_time=True)
         trio.run(_keep, log)
-        return trio.run(_ask, log, on, events, rounds)
+        ours = trio.run(_ask, log, on, events, rounds)
+        return [*ours, *_stock(Path(directory) / "stock.db", number * vms, events, rounds)]
 
 
 async def _keep(path: Path) -> None:
@@ -109,6 +117,39 @@ async def _ask(path: Path, on: list[HostStream], events: int, rounds: int) -> li
             seen=[percentile(causes, 0.99) * 1e3],
             unit="ms",
             detail=f"{about}; the last time, and as of any; median {amount(percentile(causes, 0.5) * 1e3)} ms",
+        ),
+    ]
+
+
+def _stock(path: Path, vms: int, events: int, rounds: int) -> list[Figure]:
+    chance, some = random.Random(3), min(vms, _STOCK)
+    stock = StockRepository(path, some, events // vms)
+    state = [seconds(lambda: stock.state(chance.choice(stock.vms))) for _ in range(50 * rounds)]
+    page = [seconds(lambda: stock.page(chance.choice(stock.vms))) for _ in range(5 * rounds)]
+    fleet = [seconds(lambda: stock.as_of(datetime.now(UTC))) * vms / some for _ in range(3)]
+    stock.close()
+    about = f"{some:,} VMs of {events // vms:,} events"
+    return [
+        Figure(
+            name="One VM's state by eventsourcing's repository, 99th percentile",
+            target=None,
+            seen=[percentile(state, 0.99) * 1e3],
+            unit="ms",
+            detail=f"{about}; median {amount(percentile(state, 0.5) * 1e3)} ms of {len(state):,}",
+        ),
+        Figure(
+            name="A page of one VM's history by eventsourcing, 99th percentile",
+            target=None,
+            seen=[percentile(page, 0.99) * 1e3],
+            unit="ms",
+            detail=f"{about}; 100 events; median {amount(percentile(page, 0.5) * 1e3)} ms of {len(page):,}",
+        ),
+        Figure(
+            name="The fleet as of a time by eventsourcing",
+            target=None,
+            seen=fleet,
+            unit="s",
+            detail=f"{about}, folded one by one, times {vms / some:g} for {vms:,} VMs",
         ),
     ]
 

@@ -67,6 +67,47 @@ class StockApplication:
         self._application.close()
 
 
+class StockRepository:
+    """Its Application, asked about VMs that have some events each."""
+
+    def __init__(self, path: Path, vms: int, events: int) -> None:
+        self._application: Application[UUID] = Application(
+            env={"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(path)}
+        )
+        self.vms: list[UUID] = []
+        for _ in range(vms):
+            vm = VirtualMachine(host="compute-0000")
+            for number in range(1, events):
+                vm.announce(connection=1, number=number, event=3, detail=0)
+            self._application.save(vm)
+            self.vms.append(vm.id)
+
+    def state(self, vm: UUID) -> int:
+        """What one VM's last event left it at, by the repository."""
+        found: VirtualMachine = self._application.repository.get(vm)
+        return found.last
+
+    def page(self, vm: UUID) -> int:
+        """The newest hundred of one VM's events; how many there are."""
+        return len(list(self._application.events.get(vm, desc=True, limit=100)))
+
+    def as_of(self, at: datetime) -> int:
+        """Each VM as its events up to a time left it, which its repository takes no time for; how many there are."""
+        folded = {vm: self._fold(vm, at) for vm in self.vms}
+        return sum(each is not None for each in folded.values())
+
+    def _fold(self, vm: UUID, at: datetime) -> VirtualMachine | None:
+        found: Any = None
+        for each in self._application.events.get(vm):
+            if each.timestamp > at:
+                break
+            found = each.mutate(found)
+        return found  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        self._application.close()
+
+
 class StockLog:
     """Lifecycle events behind its recorder, mapper and transcoder."""
 

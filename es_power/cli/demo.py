@@ -161,7 +161,7 @@ async def _summary(place: str, teller: Teller, console: Console) -> None:
         "Ask the log:",
         *(
             f"  {ours} {question} --log {shlex.quote(place)}"
-            for question in ("status", f"history {some}", "gaps", "commands list", "replay --verify")
+            for question in ("status", f"history {some}", f"why {some}", "gaps", "commands list", "replay --verify")
         ),
     ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -36,13 +36,14 @@ def test_the_demo_ends_with_lines_that_paste_as_they_are(es_power: Machine) -> N
     demo = es_power("demo", "--duration", "4", "--vms", "4", "--log", es_power.home / "a log.db")
 
     story, _, lines = demo.out.partition("Ask the log:\n")
-    status, history, gaps, commands, replay = (es_power.shell(line) for line in lines.splitlines())
+    status, history, why, gaps, commands, replay = (es_power.shell(line) for line in lines.splitlines())
     told = [re.sub(r"\d+", "N", line) for line in story.splitlines()]
 
     assert (demo.code, demo.complaints) == (0, [])
     assert re.search(r"\n\d+ events, \d+ observations \(\d+ sweeps\), 1 gaps, \d+ commands planned, ", story)
     assert re.search(r"\nreplayed  [0-9a-f]{64}  the same\n", story)
-    assert [each.code for each in (status, history, gaps, commands, replay)] == [0] * 5
+    assert [each.code for each in (status, history, why, gaps, commands, replay)] == [0] * 6
+    assert re.match(r"(demo-\d|test): ", why.out)
     assert {"demo-1", "demo-4", "test"} <= {line.split()[0] for line in status.out.splitlines()}
     assert "event STARTED (BOOTED)" in history.out
     assert "connection lost" in gaps.out
