@@ -38,6 +38,8 @@ class LoggedWord:
     state: PowerState | None
     #: Whether qemu held it before that line; None where the line does not tell.
     was_on: bool | None = None
+    #: When the log was read, up to which nothing more stood in it; None where that does not tell how long a state held.
+    read_at: Timestamp | None = None
 
 
 def logged_word(event: Event, *, stream: str, position: Position) -> LoggedWord | None:
@@ -106,12 +108,13 @@ def _regions(points: Sequence[Point]) -> Iterator[tuple[list[Point], Timestamp, 
 def _covers(
     words: Sequence[LoggedWord], end: Timestamp, following: Point | None
 ) -> Iterator[tuple[Timestamp, Timestamp, Point]]:
-    """From when to when each word holds: until the next one, if that follows from it."""
+    """From when to when each word holds: until the next one, if that follows from it; the last, until it was read."""
     for place, word in enumerate(words):
         upcoming = words[place + 1] if place + 1 < len(words) else None
         follows = _leads_to(word, upcoming) if upcoming else _follows(word, following)
-        if follows and word.state is not None:
-            until = upcoming.at if upcoming else end
+        last = upcoming is None and following is None and word.read_at is not None and word.read_at > word.at
+        if (follows or last) and word.state is not None:
+            until = upcoming.at if upcoming else word.read_at if last and word.read_at else end
             told = Point(
                 at=word.at, state=word.state.value, stream=word.stream, source=Source.IMPORTED, position=word.position
             )

@@ -22,7 +22,8 @@ Between hosts:
 
 What other programs' logs tell (`domain.logged`: imported, or followed):
 9. Only what is UNKNOWN is filled, conflicts left out, and the time before our first word. From its time on a line holds
-   until the next word of anybody, if that follows from it: it says the same, or is itself a change. Else UNKNOWN.
+   until the next word of anybody, if that follows from it: it says the same, or is itself a change. Else UNKNOWN. The
+   last one, where nobody has a word after it, holds until it was read: then the log had no more.
 
 After `until`, or now, there is nothing; what the log says later of the time before is counted in.
 """

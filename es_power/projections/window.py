@@ -5,7 +5,7 @@ Of the time before only what bears on the state at its beginning is read; a prop
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import trio
@@ -131,7 +131,8 @@ def _two_spacings(spacing: float) -> int:
 
 def _logged(entry: Entry, facts: Mapping[Position, Event]) -> LoggedWord | None:
     fact = facts.get(entry.position)
-    return None if fact is None else logged_word(fact, stream=entry.stream, position=entry.position)
+    word = None if fact is None else logged_word(fact, stream=entry.stream, position=entry.position)
+    return word and replace(word, read_at=entry.recorded_at)
 
 
 async def _entries(

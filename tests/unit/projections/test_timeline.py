@@ -398,6 +398,14 @@ async def test_a_state_of_a_log_that_the_next_word_does_not_follow_from_is_unkno
     assert told(segments) == [(0, None), (100, "UNKNOWN"), (200, "RUNNING*"), (300, "UNKNOWN"), (1000, "RUNNING")]
 
 
+async def test_the_last_line_of_a_log_holds_until_it_was_read(tmp_path: Path) -> None:
+    story = Timed()
+    story.at(900).qemu(second=100)
+    segments = await drawn(story, tmp_path, until=1100)
+
+    assert told(segments) == [(0, None), (100, "RUNNING*"), (900, "UNKNOWN")]
+
+
 async def test_a_change_that_was_announced_follows_from_what_a_log_tells(tmp_path: Path) -> None:
     story = Timed()
     story.qemu(second=100)
