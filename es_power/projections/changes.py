@@ -159,7 +159,8 @@ def _seen(entries: Sequence[Entry], facts: Mapping[tuple[Position, int | None], 
     for place in range(len(found) - 1, -1, -1):
         change = found[place]
         after = later.get(change.stream)
-        elsewhere = change.elsewhere or next((each.fact for each in found[place:] if _takes_over(each, change)), None)
+        taken = (each.fact for each in found[place:] if _takes_over(each, change, after))
+        elsewhere = change.elsewhere or next(taken, None)
         found[place] = replace(
             change,
             next_at=after.fact.at if after else None,
@@ -176,9 +177,11 @@ def _elsewhere(stream: str, newest_of: Mapping[str, Change]) -> Fact | None:
     return max(on, key=lambda each: each.fact.position).fact if on else None
 
 
-def _takes_over(other: Change, left: Change) -> bool:
-    """Whether another host showed it on within the moment."""
-    return other.stream != left.stream and _is_on(other.to_state) and other.fact.at <= left.fact.at + AROUND
+def _takes_over(other: Change, left: Change, after: Change | None) -> bool:
+    """Whether another host showed it on within the moment, and before it ran again where it was."""
+    ran_again = after is not None and after.to_state is PowerState.RUNNING and after.fact.position < other.fact.position
+    soon = other.fact.at <= left.fact.at + AROUND
+    return other.stream != left.stream and _is_on(other.to_state) and soon and not ran_again
 
 
 def _is_on(state: PowerState | None) -> bool:

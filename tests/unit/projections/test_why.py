@@ -482,6 +482,23 @@ async def test_the_same_boot_after_a_gap_is_no_end_of_a_host(tmp_path: Path) -> 
         assert said(await ask()) == (Cause.QEMU_FAILED, LOW)
 
 
+async def test_a_boot_that_was_seen_and_a_failed_arrival_soon_after_are_no_migration(tmp_path: Path) -> None:
+    tale = Life()
+    tale.begin()
+    tale.begin(host="b", read=False)
+    tale.observe(WEB, 3, 11)
+    tale.wait(2)
+    tale.run()
+    tale.wait(8)
+    tale.announce(WEB, 2, 1, "b")
+    tale.announce(WEB, 5, 5, "b")
+    tale.observe(WEB, None, host="b")
+    async with asking(tale, tmp_path) as ask:
+        found = await ask()
+
+    assert said(found) == (Cause.UNKNOWN, LOW), "it ran where it was before the other host showed it"
+
+
 async def test_a_vm_that_migrated_is_told_so_and_a_failed_arrival_is_no_end(tmp_path: Path) -> None:
     tale = Life()
     tale.begin()
