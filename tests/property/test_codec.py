@@ -13,22 +13,18 @@ from es_power.log.codec import Codec, recordable
 CODEC = Codec()
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
+# Registered by type, so that it holds wherever a field has such a value: alone, or None, or within a tuple.
+st.register_type_strategy(int, INT64)
+st.register_type_strategy(float, st.floats(allow_nan=False))  # which is not equal to itself
 st.register_type_strategy(Timestamp, INT64.map(Timestamp))
 st.register_type_strategy(Position, st.integers(0, 2**63 - 1).map(Position))
 st.register_type_strategy(InstanceId, st.uuids().map(InstanceId))
-# Registered, and not in the table below: so it is also what a field holds that may be a Label or None.
 st.register_type_strategy(Label, st.builds(Label, id=st.integers(0, 2**63 - 1), digest=st.binary(max_size=40)))
-BY_TYPE = {
-    int: INT64,
-    int | None: st.none() | INT64,
-    float: st.floats(allow_nan=False),  # which is not equal to itself
-    tuple[tuple[int, int, int], ...]: st.lists(st.tuples(INT64, INT64, INT64), max_size=3).map(tuple),
-}
 
 
 def events_of(kind: type[Event]) -> st.SearchStrategy[Event]:
     hints = {name: hint for name, hint in get_type_hints(kind).items() if name != "times"}
-    return st.builds(kind, **{name: BY_TYPE.get(hint, st.from_type(hint)) for name, hint in hints.items()})
+    return st.builds(kind, **{name: st.from_type(hint) for name, hint in hints.items()})
 
 
 EVENTS = st.one_of([events_of(kind) for kind in recordable()])
