@@ -111,14 +111,22 @@ def _covers(
     """From when to when each word holds: until the next one, if that follows from it; the last, until it was read."""
     for place, word in enumerate(words):
         upcoming = words[place + 1] if place + 1 < len(words) else None
-        follows = _leads_to(word, upcoming) if upcoming else _follows(word, following)
-        last = upcoming is None and following is None and word.read_at is not None and word.read_at > word.at
-        if (follows or last) and word.state is not None:
-            until = upcoming.at if upcoming else word.read_at if last and word.read_at else end
+        until = _holds_until(word, upcoming, end, following)
+        if until is not None and word.state is not None:
             told = Point(
                 at=word.at, state=word.state.value, stream=word.stream, source=Source.IMPORTED, position=word.position
             )
             yield word.at, until, told
+
+
+def _holds_until(
+    word: LoggedWord, upcoming: LoggedWord | None, end: Timestamp, following: Point | None
+) -> Timestamp | None:
+    if upcoming is not None:
+        return upcoming.at if _leads_to(word, upcoming) else None
+    if following is not None:
+        return end if _follows(word, following) else None
+    return word.read_at if word.read_at is not None and word.read_at > word.at else None
 
 
 def _laid_over(region: Sequence[Point], covers: Iterable[tuple[Timestamp, Timestamp, Point]]) -> Iterator[Point]:
@@ -148,9 +156,9 @@ def _leads_to(word: LoggedWord, upcoming: LoggedWord) -> bool:
     return word.state.is_on == upcoming.was_on
 
 
-def _follows(word: LoggedWord, point: Point | None) -> bool:
+def _follows(word: LoggedWord, point: Point) -> bool:
     """Whether what we saw next fits what this line says: it is the same, or a change that was announced."""
-    if point is None or word.state is None or point.state == UNKNOWN:
+    if word.state is None or point.state == UNKNOWN:
         return False
     if point.state is None:
         return not word.state.is_on
