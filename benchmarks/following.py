@@ -26,6 +26,7 @@ from es_power.ingest.clock import now
 from es_power.log import open_log
 from es_power.projections.follower import Follower
 from es_power.projections.store import Store
+from es_power.service import settle_memory
 from es_power.settings import Log, Settings
 
 _BETWEEN = 0.2
@@ -70,6 +71,7 @@ async def _served(path: Path, clients: int, events: int) -> tuple[list[float], l
 
         nursery.start_soon(follower.run, folded)
         await follower.caught_up()
+        settle_memory()
         access = Access(tokens=house.tokens, sessions=house.sessions, hosts=(), operators=(), rate=1e9)
         socket = path.with_name("api.sock")
         with unix_socket(socket, "[api] socket") as listening:

@@ -4,11 +4,12 @@ Each host has an observer (facts in), where Nova is asked a reader of its record
 one follower folds the log for all of them, keeps the tables, and hands the process managers what the facts lead to.
 """
 
+import gc
 import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 import trio
@@ -38,6 +39,9 @@ from es_power.projections.stop_commands import Derived
 from es_power.projections.store import Store
 from es_power.projections.watcher import Watcher
 from es_power.settings import Settings
+
+_COLLECT_AFTER: Final = 50_000
+"""Objects more than were freed, after which the youngest are looked through; Python's own number is 700."""
 
 
 class House(Protocol):
@@ -115,6 +119,7 @@ class Service:
                 await self._house.begin()
             nursery.start_soon(self._follower.run, self._folded)
             await self._follower.caught_up()
+            settle_memory()
             reached, unreached = 0, []
             for name, hypervisor in hosts:
                 try:
@@ -298,6 +303,18 @@ class Service:
         if self._house is not None:
             await self._house.folded(batch)
         self._listen(batch)
+
+
+def settle_memory() -> None:
+    """Take all that is in memory now out of the garbage collector's sight; it is still freed when nobody refers to it.
+
+    A fold of 10,000 VMs is millions of objects without a cycle. Each full collection walked through them all in vain,
+    and for a third of a second nobody was answered. What hundreds of clients are sent is made and freed at once: that
+    is no reason to collect either.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 async def serve(
