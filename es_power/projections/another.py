@@ -13,15 +13,13 @@ from typing import Final, TypeVar, cast
 from es_power.domain.events import InstanceEvent, InstanceId, LifecycleEvent, Position, Recorded
 from es_power.domain.evidence import Blind, Case, Fact, Reboot
 from es_power.domain.logged import FactImported
-from es_power.domain.streams import imported
 from es_power.errors import UnknownEventError
 from es_power.log import SqlLog
-from es_power.projections.imported import unwrap
+from es_power.projections.imported import EXPORTS, unwrap
 from es_power.projections.queries import View, known_fleet
 from es_power.projections.readmodels import ReadModels
 
 _BATCH: Final = 1000
-_EXPORTS: Final = imported("jsonl", "")
 
 _Placed = TypeVar("_Placed", Fact, Blind, Reboot)
 
@@ -62,7 +60,7 @@ async def another(view: View, instance: InstanceId, *, until: Position) -> Anoth
     if view.then is not None and view.then.position != view.then.known:
         # What was imported since is known of that time too.
         fleet = await known_fleet(view, view.then)
-    streams = [stream for stream in fleet.told.get(instance, ()) if stream.startswith(_EXPORTS)]
+    streams = [stream for stream in fleet.told.get(instance, ()) if stream.startswith(EXPORTS)]
     found = [each for stream in streams for each in await _read(view, stream, instance, until)]
     if not found:
         return None

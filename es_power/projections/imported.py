@@ -1,6 +1,7 @@
 """Facts of other logs that were imported from their exports: opened, to be told and never to be acted on."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -18,11 +19,20 @@ from es_power.domain.events import (
 from es_power.domain.libvirt_numbers import POWER_STATES
 from es_power.domain.logged import FactImported
 from es_power.domain.states import PowerState
+from es_power.domain.streams import imported, observed_host
+from es_power.domain.time import NEVER, SECOND, Timestamp
 from es_power.errors import UnknownEventError
+from es_power.log import SqlLog
 from es_power.log.codec import Codec
 
 MARK: Final = "Imported"
 """Before the kind of an entry that stands for a fact of another log."""
+
+EXPORTS: Final = imported("jsonl", "")
+"""How the streams of such facts begin."""
+
+_STALE: Final = 1200 * SECOND  # two spacings of a service's sweeps, unless it was set otherwise
+_AT_ONCE: Final = 1000  # records that are read
 
 _CODEC: Final = Codec()
 
@@ -91,6 +101,26 @@ def power_state(event: Event) -> PowerState | None:
             return POWER_STATES.get(state)
         case _:
             return None
+
+
+async def believed_until(log: SqlLog, stream: str, *, known: Position) -> Timestamp:
+    """Until when another log would have told of a change: two spacings after the last that is imported of what it saw.
+
+    What it had from other programs' logs does not count: that may be of a time when it had ended long before. What was
+    imported after the position `known` is left out.
+    """
+    version = await log.version(stream)
+    while version > 0:
+        begin = max(version - _AT_ONCE, 0)
+        with suppress(UnknownEventError):
+            for recorded in reversed(await log.read_stream(stream, after=begin, limit=version - begin)):
+                event = recorded.event
+                if recorded.position > known or not isinstance(event, FactImported):
+                    continue
+                if observed_host(event.stream) is not None:
+                    return Timestamp(event.observed_at + _STALE)
+        version = begin
+    return NEVER
 
 
 def _observed(sweep: HostSwept, instance: InstanceId, state: int, reason: int) -> StateObserved:

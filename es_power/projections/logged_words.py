@@ -1,24 +1,27 @@
 """What other programs' logs tell of the time that nobody of ours saw; the rules are `timeline`'s."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from es_power.domain.events import Event, GapOpened, LifecycleEvent, Position, ServiceStopped, StateObserved
-from es_power.domain.logged import NovaTransitionLogged, QemuEnded, QemuStarted
+from es_power.domain.logged import FactImported, NovaTransitionLogged, QemuEnded, QemuStarted
 from es_power.domain.states import UNKNOWN, PowerState
 from es_power.domain.time import Timestamp
 from es_power.projections.history import Entry
-from es_power.projections.imported import MARK
+from es_power.projections.imported import MARK, opened
 from es_power.projections.owned import CONFLICT
 from es_power.projections.spans import BEGIN, END, Point, Source, merged
 
 LOGGED: Final = (QemuStarted.__name__, QemuEnded.__name__, NovaTransitionLogged.__name__)
 """The kinds of facts that tell a state; the others of their streams tell why."""
 
-IMPORTED: Final = tuple(f"{MARK}{kind}" for kind in (*LOGGED, StateObserved.__name__, LifecycleEvent.__name__))
-"""The kinds of entries that do so for facts of another log."""
+READ_THERE: Final = tuple(f"{MARK}{kind}" for kind in LOGGED)
+"""The kinds of entries for such facts of another log of ours, which had read them."""
+
+SEEN_THERE: Final = tuple(f"{MARK}{kind.__name__}" for kind in (StateObserved, LifecycleEvent))
+"""The kinds of entries for what that log itself saw of a state."""
 
 BLIND: Final = tuple(f"{MARK}{kind.__name__}" for kind in (GapOpened, ServiceStopped))
 """From then on that log tells nothing."""
@@ -40,10 +43,18 @@ class LoggedWord:
     was_on: bool | None = None
     #: When the log was read, up to which nothing more stood in it; None where that does not tell how long a state held.
     read_at: Timestamp | None = None
+    #: Whether another log of ours saw it, and read it nowhere.
+    seen: bool = False
 
 
-def logged_word(event: Event, *, stream: str, position: Position) -> LoggedWord | None:
-    """Read a fact out of a log; None for one that tells no state."""
+def read_word(event: Event, entry: Entry) -> LoggedWord | None:
+    """Read a line of a log, wherever the log was read; None for one that tells no state."""
+    word = _logged_word(opened(event), stream=entry.stream, position=entry.position)
+    read_at = event.recorded_then if isinstance(event, FactImported) else entry.recorded_at
+    return word and replace(word, read_at=read_at)
+
+
+def _logged_word(event: Event, *, stream: str, position: Position) -> LoggedWord | None:
     match event:
         case QemuStarted():
             state, was_on = PowerState.RUNNING, False
@@ -62,22 +73,26 @@ def logged_word(event: Event, *, stream: str, position: Position) -> LoggedWord 
     return LoggedWord(at=event.observed_at, position=position, stream=stream, state=state, was_on=was_on)
 
 
-def imported_word(entry: Entry) -> LoggedWord | None:
-    """Read an entry that stands for a fact of another log; of a host, that it was not seen from then on."""
-    state, was_on = entry.power_state, None
-    if entry.kind not in BLIND:
-        if state is None:
-            return None
-        # What was observed had become so at a time that nobody tells; what was announced became so then.
-        was_on = state.is_on if entry.kind == f"{MARK}{StateObserved.__name__}" else None
-    return LoggedWord(at=entry.observed_at, position=entry.position, stream=entry.stream, state=state, was_on=was_on)
+def seen_word(entry: Entry, until: Timestamp) -> LoggedWord | None:
+    """Read an entry for what another log of ours saw, which would have told of a change `until` then."""
+    state = entry.power_state
+    if state is None:
+        return None
+    # What was observed had become so at a time that nobody tells; what was announced became so then.
+    was_on = state.is_on if entry.kind == f"{MARK}{StateObserved.__name__}" else None
+    return replace(blind_word(entry), state=state, was_on=was_on, read_at=until)
+
+
+def blind_word(entry: Entry) -> LoggedWord:
+    """Read an entry for that another log of ours saw nothing from then on."""
+    return LoggedWord(at=entry.observed_at, position=entry.position, stream=entry.stream, state=None, seen=True)
 
 
 def filled(points: Sequence[Point], words: Sequence[LoggedWord]) -> list[Point]:
     """The same, with what the words tell put in where nobody knows, and before anybody of ours looked."""
     if not words:
         return list(points)
-    told = sorted(words, key=lambda word: (word.at, word.position))
+    told = _counting(sorted(words, key=_place))
     found: list[Point] = []
     for region, end, following in _regions(points):
         begin = region[0].at if region else BEGIN
@@ -88,6 +103,31 @@ def filled(points: Sequence[Point], words: Sequence[LoggedWord]) -> list[Point]:
         if following is not None:
             found.append(following)
     return merged(found)
+
+
+def _counting(words: Iterable[LoggedWord]) -> list[LoggedWord]:
+    """Leave out what another log of ours read of times at which it saw the VM itself: as here, that fills nothing."""
+    counting: list[LoggedWord] = []
+    seen: dict[str, LoggedWord] = {}
+    since: dict[str, list[LoggedWord]] = defaultdict(list)
+    for word in words:
+        if not word.seen:
+            since[word.stream].append(word)
+            continue
+        before = seen.get(word.stream)
+        if before is None or before.state is None or not _leads_to(before, word):
+            counting += since[word.stream]
+        since[word.stream].clear()
+        seen[word.stream] = word
+        counting.append(word)
+    for stream, lines in since.items():
+        # After its last word, a line may be of a time when it saw no more.
+        counting += [line for line in lines if stream not in seen or line.state != seen[stream].state]
+    return sorted(counting, key=_place)
+
+
+def _place(word: LoggedWord) -> tuple[Timestamp, Position]:
+    return word.at, word.position
 
 
 def _regions(points: Sequence[Point]) -> Iterator[tuple[list[Point], Timestamp, Point | None]]:

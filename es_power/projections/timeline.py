@@ -24,6 +24,8 @@ What other programs' logs tell (`domain.logged`: imported, or followed):
 9. Only what is UNKNOWN is filled, conflicts left out, and the time before our first word. From its time on a line holds
    until the next word of anybody, if that follows from it: it says the same, or is itself a change. Else UNKNOWN. The
    last one, where nobody has a word after it, holds until it was read: then the log had no more.
+10. What another log of ours saw (`import jsonl`) is such a line, and holds as long as that log went on and was not
+   blind. What it had read in other programs' logs counts where it counts there: at times when it saw nothing itself.
 
 After `until`, or now, there is nothing; what the log says later of the time before is counted in.
 """

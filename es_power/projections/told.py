@@ -8,7 +8,6 @@ that it was blind; after its end, as far as that was imported, it tells nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Final
 from uuid import UUID
@@ -31,27 +30,23 @@ from es_power.domain.libvirt_numbers import STOPPED_MIGRATED
 from es_power.domain.logged import FactImported, NovaTransitionLogged, QemuEnded, QemuStarted
 from es_power.domain.policy import mirrored
 from es_power.domain.states import UNKNOWN, PowerState
-from es_power.domain.streams import imported, is_imported, is_told, told_host
-from es_power.domain.time import NEVER, SECOND, Timestamp
-from es_power.errors import UnknownEventError
+from es_power.domain.streams import is_imported, is_told, told_host
+from es_power.domain.time import Timestamp
 from es_power.log import SqlLog
 from es_power.log.queries import RawRecord
 from es_power.projections import past
 from es_power.projections.as_of import Then, scan
 from es_power.projections.fleet import Fleet
 from es_power.projections.history import Entry, told_entries
-from es_power.projections.imported import MARK, part_of, power_state
-from es_power.projections.logged_words import BLIND, LOGGED
+from es_power.projections.imported import EXPORTS, believed_until, part_of, power_state
+from es_power.projections.logged_words import BLIND, LOGGED, READ_THERE
 from es_power.projections.power_state import PowerRow
 from es_power.projections.store import Store
 
-_EXPORTS: Final = imported("jsonl", "")
 _KINDS: Final = frozenset(LOGGED)
 _OF_ANOTHER: Final = frozenset({*LOGGED, *(kind.__name__ for kind in (LifecycleEvent, StateObserved, HostSwept))})
 _BLIND: Final = frozenset({GapOpened.__name__, ServiceStopped.__name__})
 _TOPIC: Final = [field.name for field in fields(FactImported)].index("topic")
-_READ: Final = frozenset(f"{MARK}{kind}" for kind in LOGGED)
-_STALE: Final = 1200 * SECOND  # two spacings of a service's sweeps, unless it was set otherwise
 _AT_ONCE: Final = 1000  # imported facts that are opened
 
 
@@ -93,24 +88,17 @@ async def told_states(log: SqlLog, then: Then) -> Mapping[InstanceId, Told]:
             for entry in told_entries(recorded):
                 words.add(entry)
     facts = await log.read_at([position for _, position, _ in words.newest.values()])
-    ends = {stream: await _end(log, stream) for _, stream in words.newest if stream.startswith(_EXPORTS)}
+    exports = {stream for _, stream in words.newest if stream.startswith(EXPORTS)}
+    ends = {stream: await believed_until(log, stream, known=then.known) for stream in exports}
     told: dict[InstanceId, Told] = {}
     for (raw_instance, stream), (at, position, index) in words.newest.items():
-        if then.at > ends.get(stream, then.at) + _STALE:
+        if then.at > ends.get(stream, then.at):
             continue
         if position in facts and (at, position) > words.blind.get(stream, (at, START)):
             instance = InstanceId(UUID(bytes=raw_instance))
             found = _told(part_of(facts[position], None if index < 0 else index), facts[position])
             told[instance] = max(told.get(instance, found), found, key=_weight)
     return told
-
-
-async def _end(log: SqlLog, stream: str) -> Timestamp:
-    """Of when the last fact of an export is that was imported."""
-    with suppress(UnknownEventError):
-        for recorded in await log.read_stream(stream, after=await log.version(stream) - 1):
-            return recorded.event.observed_at
-    return NEVER
 
 
 class _Words:
@@ -129,7 +117,7 @@ class _Words:
         if entry.kind in BLIND:
             since = entry.observed_at, entry.position
             self.blind[entry.stream] = max(self.blind.get(entry.stream, since), since)
-        elif entry.instance is not None and (entry.kind in {*LOGGED, *_READ} or entry.power_state is not None):
+        elif entry.instance is not None and (entry.kind in {*LOGGED, *READ_THERE} or entry.power_state is not None):
             self.put((entry.instance.bytes, entry.stream), entry.observed_at, entry.position, entry.index)
 
     def put(self, key: tuple[bytes, str], at: Timestamp, position: Position, index: int | None = None) -> None:

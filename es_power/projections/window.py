@@ -5,7 +5,7 @@ Of the time before only what bears on the state at its beginning is read; a prop
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -23,8 +23,18 @@ from es_power.domain.events import (
 from es_power.domain.time import SECOND, Timestamp
 from es_power.projections import stored
 from es_power.projections.history import Entry
+from es_power.projections.imported import believed_until
 from es_power.projections.lanes import HostWord, needs_fact
-from es_power.projections.logged_words import BLIND, IMPORTED, LOGGED, LoggedWord, imported_word, logged_word
+from es_power.projections.logged_words import (
+    BLIND,
+    LOGGED,
+    READ_THERE,
+    SEEN_THERE,
+    LoggedWord,
+    blind_word,
+    read_word,
+    seen_word,
+)
 from es_power.projections.queries import View
 
 AT_ONCE: Final = 500
@@ -34,6 +44,7 @@ SLACK: Final = 600 * SECOND
 """How far hosts' clocks may be apart: so much more is read on either side."""
 
 _WORDS: Final = frozenset(stored.WORDS)
+_READ: Final = frozenset({*LOGGED, *READ_THERE})
 _OF_HOSTS: Final = frozenset({each.__name__ for each in (GapOpened, GapClosed, ServiceStarted, ServiceStopped)})
 
 
@@ -77,19 +88,21 @@ async def windows(
     blind = await _imported_blind(view)
     newer: dict[InstanceId, list[Entry]] = defaultdict(list)
     for entry in view.rest.entries.values():
-        if entry.instance is not None and entry.kind in {*_WORDS, *LOGGED, *IMPORTED}:
+        if entry.instance is not None and entry.kind in {*_WORDS, *_READ, *SEEN_THERE}:
             newer[entry.instance].append(entry)
     for start in range(0, len(instances), AT_ONCE):
         some = instances[start : start + AT_ONCE]
         entries = await _entries(view, some, newer, after=after, until=end)
         facts = await _facts(view, entries)
+        exports = {entry.stream for told in entries.values() for entry in told if entry.kind in SEEN_THERE}
+        ends = {stream: await believed_until(view.log, stream, known=view.position) for stream in exports}
         for instance in some:
             words: dict[str, list[Entry]] = defaultdict(list)
             logged: list[LoggedWord] = []
             for entry in entries.get(instance, ()):
                 if entry.kind in _WORDS:
                     words[entry.stream].append(entry)
-                elif word := imported_word(entry) if entry.kind in IMPORTED else _logged(entry, facts):
+                elif word := _told(entry, facts, ends):
                     logged.append(word)
             logged += [word for stream in view.fleet.told.get(instance, ()) for word in blind.get(stream, ())]
             yield Window(
@@ -129,10 +142,12 @@ def _two_spacings(spacing: float) -> int:
     return int(2 * spacing * SECOND)
 
 
-def _logged(entry: Entry, facts: Mapping[Position, Event]) -> LoggedWord | None:
+def _told(entry: Entry, facts: Mapping[Position, Event], ends: Mapping[str, Timestamp]) -> LoggedWord | None:
+    """What another program's log tells, or another log of ours."""
+    if entry.kind in SEEN_THERE:
+        return seen_word(entry, until=ends[entry.stream])
     fact = facts.get(entry.position)
-    word = None if fact is None else logged_word(fact, stream=entry.stream, position=entry.position)
-    return word and replace(word, read_at=entry.recorded_at)
+    return None if fact is None else read_word(fact, entry)
 
 
 async def _entries(
@@ -169,7 +184,7 @@ async def _facts(view: View, entries: Mapping[InstanceId, Sequence[Entry]]) -> d
         entry.position
         for instance, some in entries.items()
         for entry in some
-        if entry.kind in LOGGED or needs_fact(entry, alone=len(seen_on.get(instance, ())) < 2)  # noqa: PLR2004
+        if entry.kind in _READ or needs_fact(entry, alone=len(seen_on.get(instance, ())) < 2)  # noqa: PLR2004
     ]
     facts = await view.log.read_at(wanted)
     return {position: recorded.event for position, recorded in facts.items()}
@@ -182,8 +197,7 @@ async def _imported_blind(view: View) -> dict[str, list[LoggedWord]]:
         entries += await trio.to_thread.run_sync(lambda: view.store.of_hosts(BLIND, until=view.rest.since))
     found: dict[str, list[LoggedWord]] = defaultdict(list)
     for entry in entries:
-        if word := imported_word(entry):
-            found[entry.stream].append(word)
+        found[entry.stream].append(blind_word(entry))
     return found
 
 
