@@ -23,6 +23,8 @@ class LabelText:
     id: int
     salt: bytes
     text: str
+    #: Of a text that is not kept whole, SHA-256 of all of it; else None.
+    whole: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,9 @@ DECLARATIONS: Final = "declarations"
 ACCESS: Final = "access"
 """Who is let in over HTTP: tokens, links and sessions. Many may write; a conflict is retried."""
 
+AUDIT: Final = "audit"
+"""What was done to the log itself: signed, pruned, erased, restored. Many may write; a conflict is retried."""
+
 
 def observer(host: str, driver: str) -> str:
     """The stream of the service that observes this driver on this host: ``observer/kvm-07/qemu``."""

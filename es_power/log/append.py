@@ -210,7 +210,7 @@ class _Transaction:
         if moved := [(tip.version, tip.hash, tip.no) for _, _, tip in grown if tip.stored]:
             self._run(self._sql.move_stream, moved)
         if self._labels:
-            self._run(self._sql.add_label, [(label.id, label.salt, label.text) for label in self._labels])
+            self._run(self._sql.add_label, [(each.id, each.salt, each.text, each.whole) for each in self._labels])
         if self._tracked:
             self._run(self._sql.track, list(self._tracked.items()))
 

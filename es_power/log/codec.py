@@ -4,7 +4,7 @@ Rules of this file:
 1. A record's topic is ``<EventClassName>:<schema version>``, for example ``HostSwept:1``.
 2. Its state is one msgpack array: the fields of the dataclass in the order of their declaration, a UUID as 16 bytes,
    an enum by value, a Label as an array of its own. Nothing here lists events or fields: `domain.events`,
-   `domain.decisions`, `domain.logged` and `domain.access` do.
+   `domain.decisions`, `domain.logged`, `domain.access` and `domain.custody` do.
 3. An array shorter than the fields takes the defaults of the rest, and surplus values are passed over, so a field may
    be added at the end with a default. Any other change is an upcaster, which runs on decoding only; what is stored
    stays.
@@ -16,7 +16,7 @@ from typing import Any, Final, get_type_hints
 
 import msgspec
 
-from es_power.domain import access, decisions, events, logged
+from es_power.domain import access, custody, decisions, events, logged
 from es_power.domain.events import Event, Label
 from es_power.errors import UnknownEventError
 
@@ -28,12 +28,14 @@ Upcaster = Callable[[Raw], Raw]
 UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {}
 """By event class name and the schema version it reads; the version written is one above the last of them."""
 
+_MODULES: Final = (events, decisions, logged, access, custody)
+
 _UNREADABLE: Final = (msgspec.MsgspecError, TypeError, ValueError, LookupError, RecursionError)
 
 
 def recordable() -> tuple[type[Event], ...]:
     """Give every event class of the domain that is a fact itself, and not a root that facts share."""
-    named = {**vars(events), **vars(decisions), **vars(logged), **vars(access)}
+    named = {name: each for module in _MODULES for name, each in vars(module).items()}
     found = [each for each in named.values() if isinstance(each, type) and issubclass(each, Event)]
     roots = {base for each in found for base in each.__mro__[1:]}
     return tuple(each for each in found if each not in roots)

@@ -16,13 +16,15 @@ _SALT_BYTES: Final = 16
 def make_label(text: str) -> tuple[Label, LabelText]:
     """Give the label for a record and the row that explains it.
 
-    The digest is SHA-256 over the salt and all of the text, so two texts that begin alike stay apart, and without the
-    row nobody can guess the text from the record.
+    The digest is that of the row (`label_digest`), so two texts that begin alike stay apart, whoever has the row can
+    check it, and without the row nobody can guess the text from the record.
     """
     salt = secrets.token_bytes(_SALT_BYTES)
     number = secrets.randbits(63)
-    digest = label_digest(salt, text)
-    return Label(id=number, digest=digest), LabelText(id=number, salt=salt, text=shown(text))
+    kept = shown(text)
+    whole = None if kept == text else sha256(text.encode("utf-8", "surrogatepass")).digest()
+    digest = label_digest(salt, kept, whole)
+    return Label(id=number, digest=digest), LabelText(id=number, salt=salt, text=kept, whole=whole)
 
 
 def shown(text: str) -> str:
@@ -36,6 +38,19 @@ def shown(text: str) -> str:
     return storable if len(text) <= SHOWN else f"{storable}\N{HORIZONTAL ELLIPSIS}"
 
 
-def label_digest(salt: bytes, text: str) -> bytes:
-    """Compute the digest that a label of this text has under this salt."""
-    return sha256(salt + text.encode("utf-8", "surrogatepass")).digest()
+def label_digest(salt: bytes, text: str, whole: bytes | None = None) -> bytes:
+    """Compute the digest that a label has by its row: SHA-256 over the salt and the text.
+
+    Of a text that is not kept whole, the SHA-256 of all of it stands between the two.
+    """
+    return sha256(salt + (whole or b"") + text.encode()).digest()
+
+
+def is_explained(label: Label, row: LabelText) -> bool | None:
+    """Whether the row is the one that was written with the label; None where nobody can say.
+
+    That is so of a text that an es_power of schema 1 cut: its digest was over all of the text.
+    """
+    if row.whole == b"":
+        return None
+    return label.digest == label_digest(row.salt, row.text, row.whole)

@@ -10,7 +10,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-CURRENT: Final = 1
+CURRENT: Final = 2
 """The schema that this es_power writes; an older one can be read, a newer one is refused."""
 
 METADATA: Final = sa.MetaData()
@@ -66,6 +66,9 @@ LABELS: Final = sa.Table(
     sa.Column("id", _ROWID, primary_key=True, autoincrement=False),
     sa.Column("salt", sa.LargeBinary, nullable=False),
     sa.Column("text", sa.Text, nullable=False),
+    #: Of a text that is not kept as it was, SHA-256 of all of it, by which the digest can still be checked; empty where
+    #: an es_power of schema 1 cut it, and nobody can.
+    sa.Column("whole", sa.LargeBinary(32)),
 )
 
 LEASES: Final = sa.Table(
@@ -83,6 +86,41 @@ TRACKING: Final = sa.Table(
     METADATA,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("position", sa.BigInteger, nullable=False),
+)
+
+#: Roots of whole subtrees of the log's Merkle tree, so that a seal and a proof need not read the log again.
+#: Only those of 256, 65,536 ... records, and all of them can be computed again (`es_power.audit.stored`).
+TREE: Final = sa.Table(
+    "tree",
+    METADATA,
+    #: 8 for a subtree over 2^8 records, then 16, 24 ...
+    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
+    #: 0 for the one that begins with the first record.
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.LargeBinary(32), nullable=False),
+)
+
+#: One row where records were taken out of the log's beginning: up to a checkpoint, and what must be known there to
+#: check all that follows.
+PRUNED: Final = sa.Table(
+    "pruned",
+    METADATA,
+    #: The last record that is gone.
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    #: The signed note of the checkpoint of that size.
+    sa.Column("checkpoint", sa.Text, nullable=False),
+    #: The tree's right edge there: the roots of the whole subtrees that its records fall into, the largest first.
+    sa.Column("edge", sa.LargeBinary, nullable=False),
+    sa.Column("pruned_at", sa.BigInteger, nullable=False),
+)
+
+#: Each stream's end at the pruned position, of the streams that had begun by then.
+PRUNED_STREAMS: Final = sa.Table(
+    "pruned_streams",
+    METADATA,
+    sa.Column("stream", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.LargeBinary(32), nullable=False),
 )
 
 

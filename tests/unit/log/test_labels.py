@@ -1,6 +1,9 @@
+from dataclasses import replace
+from hashlib import sha256
+
 import pytest
 
-from es_power.log.labels import SHOWN, label_digest, make_label
+from es_power.log.labels import SHOWN, is_explained, label_digest, make_label
 
 
 def test_a_label_holds_the_texts_hash_and_nothing_of_the_text():
@@ -20,8 +23,23 @@ def test_a_long_text_is_cut_in_the_row_and_hashed_whole():
     label, row = make_label(long)
 
     assert row.text == "x" * SHOWN + "…"
-    assert label.digest == label_digest(row.salt, long)
+    assert row.whole == sha256(long.encode()).digest()
+    assert label.digest == sha256(row.salt + row.whole + row.text.encode()).digest()
     assert make_label("x" * SHOWN)[1].text == "x" * SHOWN
+
+
+@pytest.mark.parametrize("text", ["kvm-guest", "x" * 1000, "a\ud800b", ""])
+def test_a_label_is_explained_by_its_own_row_only(text):
+    label, row = make_label(text)
+
+    assert is_explained(label, row)
+    for altered in (
+        replace(row, text=row.text + "?"),
+        replace(row, salt=bytes(16)),
+        replace(row, whole=bytes(32)),
+    ):
+        assert is_explained(label, altered) is False
+    assert is_explained(label, replace(row, whole=b"")) is None
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,25 @@ def test_a_failed_upgrade_leaves_the_log_as_it_was(tmp_path, next_schema):
         ensure_schema(database)
 
 
+def test_a_text_that_schema_1_cut_is_marked_since_nobody_can_check_its_digest_any_more(tmp_path, monkeypatch):
+    path = tmp_path / "log.db"
+    texts = ["kvm", "x" * 255, "x" * 255 + "…", "a\ufffdb"]
+    with monkeypatch.context() as older:
+        older.setattr(schema, "CURRENT", 1)
+        upgrade(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executemany("INSERT INTO labels VALUES (?, ?, ?)", [(n, b"", text) for n, text in enumerate(texts)])
+        connection.commit()
+    upgrade(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT whole FROM labels ORDER BY id").fetchall() == [
+            (None,),
+            (None,),
+            (b"",),
+            (b"",),
+        ]
+
+
 def test_tables_of_another_program_are_left_alone(tmp_path):
     path = tmp_path / "places.sqlite"
     with closing(sqlite3.connect(path)) as connection:

@@ -1,0 +1,29 @@
+"""What was done to the log itself: the facts by which a later reader can tell whether it is whole.
+
+They bear on no power_state and on no command.
+"""
+
+from dataclasses import dataclass
+
+from es_power.domain.events import Event, Position
+
+# ------------------------------------------------------------------------------------------------ the log itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSealed(Event):
+    """The log was signed as it was up to `size`, and the signed note sent to the places outside of the log.
+
+    This record is not part of what was signed. From its fields the note can be written again, byte for byte.
+    """
+
+    #: How many records are signed: all up to this position.
+    size: Position
+    #: RFC 6962's root of the Merkle tree over the hashes of these records.
+    root: bytes
+    #: The note's first line, which is the key's name too; the key's id, four bytes; and the signature.
+    origin: str
+    key: bytes
+    signature: bytes
+    #: The places outside of the log that did not take the note.
+    missed: tuple[str, ...] = ()
