@@ -105,6 +105,26 @@ class SealBrokenError(LogError):
         super().__init__(f"record {position} was changed or damaged: {reason}")
 
 
+class RecordPrunedError(LogError):
+    """A record was taken out of the log, with all before it."""
+
+    exit_code = 3
+
+    def __init__(self, position: int, *, pruned: int) -> None:
+        self.position, self.pruned = position, pruned
+        super().__init__(
+            f"record {position} is not in the log any more: all up to {pruned} was pruned; its archive has it"
+        )
+
+
+class NoteError(EsPowerError):
+    """A text is no checkpoint, or no key, of the form that C2SP's signed-note gives it."""
+
+
+class KeyFileError(EsPowerError):
+    """The file of the key that signs checkpoints cannot be read, or may not be where it is."""
+
+
 class TablesDamagedError(EsPowerError):
     """The tables beside the log cannot be read."""
 

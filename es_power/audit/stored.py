@@ -1,0 +1,126 @@
+"""The tree of a log in its database: computed from the hashes of its records, and the larger nodes kept.
+
+A stored node stands over 256, 65,536 ... records. All are derived, and `Tree` computes what is not there; so a log of
+an older es_power, or one whose nodes were deleted, only takes longer.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from es_power.audit.tree import STEP, Edge, Grown, edge_at, fold, leaf_hash
+from es_power.domain.events import Position
+from es_power.errors import RecordPrunedError, SealBrokenError
+from es_power.log.database import Database
+from es_power.log.pruned import Pruned, read_pruned
+from es_power.log.schema import HEAD, RECORDS, TREE
+
+_AT_ONCE: Final = 1 << 2 * STEP
+"""Records that are read, and whose nodes are stored, in one go."""
+
+
+class Tree:
+    """The whole subtrees of a log's tree, in one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+        self._stored = sa.inspect(connection).has_table(TREE.name)
+        self.pruned: Pruned | None = read_pruned(connection)
+        #: Of the records that are gone, all that is known.
+        self._edge: dict[tuple[int, int], bytes] = {}
+        if self.pruned:
+            edge = Edge(self.pruned.position, self.pruned.edge)
+            self._edge = {(level, number): node for level, number, node in edge.subtrees()}
+
+    def node(self, level: int, number: int) -> bytes:
+        """The root of a whole subtree; RecordPrunedError where its records are gone, and it is not known any more."""
+        if known := self._edge.get((level, number)):
+            return known
+        base = level - level % STEP
+        width = 1 << level - base
+        nodes = self._row(base, number * width, width)
+        return fold(nodes) if nodes else self._from_halves(level, number)
+
+    def edge(self, size: int) -> Edge:
+        """The right edge of the tree over the records up to this position."""
+        return edge_at(size, self.node)
+
+    def stored_up_to(self) -> int:
+        """Up to which position nodes are stored without a hole at the end: what an addition begins with."""
+        last = self._connection.scalar(sa.select(sa.func.max(TREE.c.number)).where(TREE.c.level == STEP))
+        stored = 0 if last is None else (last + 1) << STEP
+        return max(stored, self.pruned.position if self.pruned else 0)
+
+    def hashes(self, after: int, until: int) -> Sequence[bytes]:
+        """The hashes of the records with after < position <= until."""
+        rows = read_hashes(self._connection, after, until)
+        if len(rows) != until - after:
+            if self.pruned and after < self.pruned.position:
+                raise RecordPrunedError(after + 1, pruned=self.pruned.position)
+            there = [after, *(position for position, _ in rows), until + 1]
+            missing = next(before + 1 for before, next_ in pairwise(there) if next_ != before + 1)
+            raise SealBrokenError(missing, reason="it is missing")
+        return [hash_ for _, hash_ in rows]
+
+    def _row(self, base: int, first: int, width: int) -> Sequence[bytes]:
+        """Equal neighbours at a stored level, or leaves; nothing where some are not stored or not known."""
+        if base == 0:
+            if self.pruned and first < self.pruned.position:
+                return ()
+            return [leaf_hash(each) for each in self.hashes(first, first + width)]
+        if not self._stored:
+            return ()
+        query = (
+            sa.select(TREE.c.hash)
+            .where(TREE.c.level == base, TREE.c.number >= first, TREE.c.number < first + width)
+            .order_by(TREE.c.number)
+        )
+        found = self._connection.execute(query).scalars().all()
+        return found if len(found) == width else ()
+
+    def _from_halves(self, level: int, number: int) -> bytes:
+        if level == 0:
+            assert self.pruned
+            raise RecordPrunedError(number + 1, pruned=self.pruned.position)
+        return fold([self.node(level - 1, 2 * number), self.node(level - 1, 2 * number + 1)])
+
+
+def read_hashes(connection: sa.Connection, after: int, until: int) -> Sequence[tuple[int, bytes]]:
+    """Positions and hashes of the records with after < position <= until."""
+    position, hash_ = RECORDS.c.position, RECORDS.c.hash
+    query = sa.select(position, hash_).where(position > after, position <= until).order_by(position)
+    return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def grow(database: Database, edge: Edge | None = None, progress: Callable[[int], None] = lambda _: None) -> Edge:
+    """Bring the stored nodes up to the log's head, and give the right edge there.
+
+    `edge` is where an earlier call ended: then only what came since is read. It blocks; a service calls it in a thread.
+    """
+    with database.read() as connection:
+        head = int(connection.scalar(sa.select(HEAD.c.position)) or 0)
+        tree = Tree(connection)
+        if edge is None or edge.size > head:
+            edge = tree.edge(tree.stored_up_to())
+    while edge.size < head:
+        with database.read() as connection:
+            grown = edge.extend(Tree(connection).hashes(edge.size, min(edge.size + _AT_ONCE, head)))
+        if grown:
+            _store(database, grown)
+        progress(edge.size)
+    return edge
+
+
+def _store(database: Database, grown: Sequence[Grown]) -> None:
+    insert = sqlite.insert if database.is_sqlite else postgresql.insert
+    rows = [{"level": level, "number": number, "hash": node} for level, number, node in grown]
+    with database.write() as connection:
+        connection.execute(insert(TREE).on_conflict_do_nothing(), rows)
+
+
+def head_of(connection: sa.Connection) -> Position:
+    """The position of the last record."""
+    return Position(connection.scalar(sa.select(HEAD.c.position)) or 0)

@@ -1,0 +1,217 @@
+"""The Merkle tree over a log, as RFC 6962 (section 2.1) has it, and what is proved by it.
+
+Rules of this file:
+1. The leaf of a position is the hash of its record, 32 bytes (`es_power.log.chain` says over which bytes). So a seal
+   reads one column, and whoever has a record's bytes can go all the way to the root.
+2. Positions begin at 1, leaves at 0: the leaf of position 1 is number 0.
+3. A subtree is named by its level (it stands over 2^level leaves) and its number from the left. Every function here
+   asks for whole ones only, so where they come from (a table, a column, a proof) is the caller's matter.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
+from itertools import islice
+from typing import Final
+
+EMPTY: Final = sha256().digest()
+"""The root over no records."""
+
+STEP: Final = 8
+"""Levels from one that is stored to the next: 8, 16, 24 ..."""
+
+_BLOCK: Final = 1 << STEP
+
+Node = Callable[[int, int], bytes]
+"""Gives the root of the whole subtree of this level and number."""
+
+Grown = tuple[int, int, bytes]
+"""A whole subtree of a stored level, as it came to be: level, number, root."""
+
+
+def leaf_hash(record: bytes) -> bytes:
+    """Hash a leaf, which is a record's hash."""
+    return sha256(b"\0" + record).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Hash two subtrees into the one above them."""
+    return sha256(b"\1" + left + right).digest()
+
+
+def fold(nodes: Sequence[bytes]) -> bytes:
+    """The root of a whole subtree, from the roots of 2^n equal ones."""
+    while len(nodes) > 1:
+        pairs = iter(nodes)
+        nodes = [sha256(b"\1" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
+    return nodes[0]
+
+
+class Edge:
+    """The right edge of a tree that grows: all that must be kept to add leaves and to give the root."""
+
+    def __init__(self, size: int = 0, nodes: Sequence[bytes] = ()) -> None:
+        if len(nodes) != size.bit_count():
+            msg = f"a tree of {size} leaves has {size.bit_count()} whole subtrees, not {len(nodes)}"
+            raise ValueError(msg)
+        #: How many leaves it has.
+        self.size = size
+        #: Roots of the whole subtrees that the leaves fall into, the largest first: one for each bit of the size.
+        self.nodes = list(nodes)
+
+    def extend(self, records: Sequence[bytes]) -> list[Grown]:
+        """Add leaves, and give the subtrees of stored levels that became whole."""
+        grown: list[Grown] = []
+        start = min(-self.size % _BLOCK, len(records))
+        for record in records[:start]:
+            self._add(leaf_hash(record), 0, grown)
+        whole = start + (len(records) - start) // _BLOCK * _BLOCK
+        for at in range(start, whole, _BLOCK):
+            # All at once: one by one, a leaf costs half as much again.
+            self._add(fold([sha256(b"\0" + each).digest() for each in records[at : at + _BLOCK]]), STEP, grown)
+        for record in records[whole:]:
+            self._add(leaf_hash(record), 0, grown)
+        return grown
+
+    def root(self) -> bytes:
+        """The root over all leaves so far."""
+        return join(self.nodes)
+
+    def subtrees(self) -> Iterator[tuple[int, int, bytes]]:
+        """Level, number and root of each whole subtree, the largest first."""
+        begin = 0
+        for level, node in zip(_levels(self.size), self.nodes, strict=True):
+            yield level, begin >> level, node
+            begin += 1 << level
+
+    def _add(self, node: bytes, level: int, grown: list[Grown]) -> None:
+        """Add a whole subtree; the size is a multiple of its leaves."""
+        number = self.size >> level
+        self.size += 1 << level
+        if level:
+            grown.append((level, number, node))
+        while number & 1:
+            node = node_hash(self.nodes.pop(), node)
+            number >>= 1
+            level += 1
+            if level % STEP == 0:
+                grown.append((level, number, node))
+        self.nodes.append(node)
+
+
+def join(nodes: Sequence[bytes]) -> bytes:
+    """The root over the whole subtrees that the leaves fall into, the largest first."""
+    if not nodes:
+        return EMPTY
+    root = nodes[-1]
+    for left in islice(reversed(nodes), 1, None):
+        root = node_hash(left, root)
+    return root
+
+
+def edge_at(size: int, node: Node) -> Edge:
+    """The right edge of a tree as it was at a size."""
+    return Edge(size, list(_parts(0, size, node)))
+
+
+# ---------------------------------------------------------------------------------------------------- proofs
+
+
+def inclusion(index: int, size: int, node: Node) -> list[bytes]:
+    """Prove that a leaf is in the tree of this size: the audit path of RFC 6962, 2.1.1; the lowest first."""
+    path: list[bytes] = []
+    begin, end = 0, size
+    while end - begin > 1:
+        middle = begin + _split(end - begin)
+        if index < middle:
+            path.append(join(list(_parts(middle, end, node))))
+            end = middle
+        else:
+            path.append(join(list(_parts(begin, middle, node))))
+            begin = middle
+    return path[::-1]
+
+
+def consistency(old: int, size: int, node: Node) -> list[bytes]:
+    """Prove that the tree of the old size is the beginning of the one of this size (RFC 6962, 2.1.2)."""
+    proof: list[bytes] = []
+    begin, end, is_old = 0, size, True
+    while old != end:
+        middle = begin + _split(end - begin)
+        if old <= middle:
+            proof.append(join(list(_parts(middle, end, node))))
+            end = middle
+        else:
+            proof.append(join(list(_parts(begin, middle, node))))
+            begin, is_old = middle, False
+    if not is_old:
+        proof.append(join(list(_parts(begin, end, node))))
+    return proof[::-1]
+
+
+def root_of_inclusion(index: int, size: int, record: bytes, path: Sequence[bytes]) -> bytes | None:
+    """The root that an inclusion proof leads to (RFC 9162, 2.1.3.2); None where the proof has another shape."""
+    if not 0 <= index < size:
+        return None
+    number, last, node = index, size - 1, leaf_hash(record)
+    for each in path:
+        if last == 0:
+            return None
+        if number & 1 or number == last:
+            node = node_hash(each, node)
+            while not number & 1 and number:
+                number >>= 1
+                last >>= 1
+        else:
+            node = node_hash(node, each)
+        number >>= 1
+        last >>= 1
+    return node if last == 0 else None
+
+
+def roots_of_consistency(old: int, size: int, root: bytes, proof: Sequence[bytes]) -> tuple[bytes, bytes] | None:
+    """The two roots that a consistency proof leads to (RFC 9162, 2.1.4.2); None where it has another shape.
+
+    `root` is that of the old size: where the old tree is a whole subtree, the proof begins with it.
+    """
+    if old == size:
+        return (root, root) if not proof else None
+    if not 0 < old < size:
+        return None
+    nodes = [root, *proof] if old & (old - 1) == 0 else list(proof)
+    if not nodes:
+        return None
+    number, last = old - 1, size - 1
+    while number & 1:
+        number >>= 1
+        last >>= 1
+    first = second = nodes[0]
+    for each in nodes[1:]:
+        if last == 0:
+            return None
+        if number & 1 or number == last:
+            first, second = node_hash(each, first), node_hash(each, second)
+            while not number & 1 and number:
+                number >>= 1
+                last >>= 1
+        else:
+            second = node_hash(second, each)
+        number >>= 1
+        last >>= 1
+    return (first, second) if last == 0 else None
+
+
+def _split(size: int) -> int:
+    """The largest power of two below a size."""
+    return 1 << (size - 1).bit_length() - 1
+
+
+def _levels(size: int) -> Iterator[int]:
+    """The levels of the whole subtrees of a size, the largest first."""
+    return (level for level in reversed(range(size.bit_length())) if size >> level & 1)
+
+
+def _parts(begin: int, end: int, node: Node) -> Iterator[bytes]:
+    """The roots of the whole subtrees over a range that begins where the largest of them may."""
+    for level in _levels(end - begin):
+        yield node(level, begin >> level)
+        begin += 1 << level
