@@ -1,7 +1,7 @@
 """A watcher that keeps the tables."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Final, Self
 from uuid import UUID
 
 import structlog
@@ -12,10 +12,13 @@ from es_power.domain.events import START, Position, Recorded
 from es_power.domain.ports import EventReader
 from es_power.domain.streams import planner
 from es_power.errors import LogUnavailableError, TablesDamagedError
-from es_power.projections.reader import load, read_models
+from es_power.projections.reader import BATCH, load, read_models
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
 from es_power.projections.watcher import Listener, Watcher
+
+_AT_ONCE: Final = 20_000
+"""Records between two writes of the tables while there is more to read; less than from one snapshot to the next."""
 
 
 class Follower(Watcher):
@@ -64,7 +67,9 @@ class Follower(Watcher):
         self._unsaved.add(step)
         await self._settle(batch, step)
         await listener(batch, step)
-        if not self._owed:
+        # Far behind, as after an upgrade, the tables take more at a time: each page is written once for all of it.
+        behind = len(batch) == BATCH and self.models.fleet.position - self._saved < _AT_ONCE
+        if not self._owed and not behind:
             await self._save()
 
     async def _settle(self, batch: Sequence[Recorded], step: Step) -> None:
