@@ -1,12 +1,12 @@
 """Every stop command that was recorded, each as far as its life has come."""
 
 from collections.abc import Iterable
-from hashlib import sha256
 from uuid import UUID
 
 from es_power.domain.command import Command, begin, evolve
 from es_power.domain.decisions import CommandEvent, StopRequested
 from es_power.domain.events import Recorded
+from es_power.projections.digests import line, of_lines
 
 
 class CommandTable:
@@ -33,5 +33,4 @@ class CommandTable:
 
 def digest(rows: Iterable[Command]) -> str:
     """SHA-256 over commands, in the order in which they were requested."""
-    lines = [str(row) for row in sorted(rows, key=lambda row: row.position)]
-    return sha256("\n".join(lines).encode()).hexdigest()
+    return of_lines(line(row) for row in sorted(rows, key=lambda row: row.position))

@@ -6,8 +6,7 @@ its runs (`Entry.through`), for the same reason as in `fleet`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from hashlib import sha256
+from dataclasses import dataclass, replace
 
 from es_power.domain.decisions import CommandEvent
 from es_power.domain.events import (
@@ -34,6 +33,7 @@ from es_power.domain.states import PowerState
 from es_power.domain.streams import is_imported, observed_host
 from es_power.domain.time import Timestamp
 from es_power.projections import imported
+from es_power.projections.digests import line, of_lines
 from es_power.projections.fleet import Change, Fleet
 
 OF_A_HOST = (GapOpened, GapClosed, ServiceStarted, ServiceStopped)
@@ -171,15 +171,11 @@ class History:
 
 def digest(entries: Iterable[Entry], fleet: Fleet) -> str:
     """SHA-256 over entries of all VMs, with open runs counted up to where the fleet is."""
-    names = [field.name for field in fields(Entry)]
     counted = sorted(
         (entry.through(fleet.places[entry.stream].host) if entry.open else entry for entry in entries),
         key=lambda entry: (entry.position, -1 if entry.index is None else entry.index),
     )
-    sha = sha256()
-    for entry in counted:
-        sha.update(" ".join(str(getattr(entry, name)) for name in names).encode() + b"\n")
-    return sha.hexdigest()
+    return of_lines(map(line, counted))
 
 
 def told_entries(recorded: Recorded) -> Iterator[Entry]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import sha256
 from uuid import UUID
 
 from es_power.domain.decisions import AlarmRaised, BreakerClosed, BreakerOpened, HoldPlaced, HoldReleased
 from es_power.domain.events import InstanceId, Recorded
+from es_power.projections.digests import line, of_lines
 
 
 @dataclass(slots=True)
@@ -60,5 +60,4 @@ class Keeping:
 
     def digest(self) -> str:
         """SHA-256 over all that stands."""
-        lines = [str(recorded) for recorded in sorted(self, key=lambda recorded: recorded.position)]
-        return sha256("\n".join(lines).encode()).hexdigest()
+        return of_lines(line(recorded) for recorded in sorted(self, key=lambda recorded: recorded.position))

@@ -1,8 +1,7 @@
 """The current power_state table: one row for each instance, from the host whose word counts."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, fields
-from hashlib import sha256
+from dataclasses import dataclass
 
 from es_power.domain.events import START, InstanceId, Label, Position
 from es_power.domain.instance import Instance, Owner
@@ -10,6 +9,7 @@ from es_power.domain.policy import mirrored
 from es_power.domain.states import UNKNOWN, PowerState, VmState
 from es_power.domain.streams import observed_host, told_host
 from es_power.domain.time import NEVER, SECOND, Timestamp
+from es_power.projections.digests import line, of_lines
 from es_power.projections.fleet import Fleet, Place
 
 
@@ -146,11 +146,7 @@ def is_old(place: Place, observed_at: Timestamp, now: Timestamp) -> bool:
 
 def digest(fleet: Fleet) -> str:
     """SHA-256 over all that the fold knows, in an order of its own; equal folds have equal digests."""
-    names = [field.name for field in fields(Instance)]
-    lines = [
-        f"{instance} {stream} " + " ".join(str(getattr(known, name)) for name in names)
-        for instance, stream, known in fleet
-    ]
-    lines += [f"{stream} {place.host}" for stream, place in fleet.places.items()]
-    lines += [f"{instance} {said}" for instance, said in fleet.vouched.items()]
-    return sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    lines = [f"{instance} {stream} {line(known)}" for instance, stream, known in fleet]
+    lines += [f"{stream} {line(place.host)}" for stream, place in fleet.places.items()]
+    lines += [f"{instance} {line(said)}" for instance, said in fleet.vouched.items()]
+    return of_lines(sorted(lines))
