@@ -18,6 +18,7 @@ from es_power.domain.decisions import (
     Withdrawn,
 )
 from es_power.domain.events import (
+    ClockJumped,
     ControlErrorReported,
     Event,
     GapClosed,
@@ -56,7 +57,7 @@ from es_power.domain.logged import (
     QemuStarted,
     QemuTerminated,
 )
-from es_power.domain.time import SECOND
+from es_power.domain.time import SECOND, rfc3339
 from es_power.projections.narrative import Line
 
 _EVENT_NAMES: Final = {number: name for name, number in EVENT_IDS.items()}
@@ -89,6 +90,9 @@ def fact_words(event: Event) -> str:
             return f"not seen from here on: {reason}"
         case GapClosed(reason=reason, lost=lost):
             return f"seen again after: {reason}" + (f" ({lost} events lost)" if lost else "")
+        case ClockJumped(by=by, expected=expected):
+            way = "forward" if by > 0 else "back"
+            return f"the clock was set {way} by {_duration(abs(by))}: it should have read {rfc3339(expected)}"
         case ServiceStarted(holder=holder):
             return f"service started: {holder}"
         case ServiceStopped():
@@ -192,6 +196,14 @@ def _observed(state: int | None, reason: int | None) -> str:
     # libvirt calls the reason 0 of every state unknown: nothing to tell.
     why = f" ({reason_name(state, reason)})" if reason else ""
     return f"observed {state_name(state)}{why}"
+
+
+def _duration(nanoseconds: int) -> str:
+    """Say how long that is: ``1 d 2:00:03``."""
+    minutes, seconds = divmod(nanoseconds // SECOND, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"{f'{days} d ' if days else ''}{hours}:{minutes:02}:{seconds:02}"
 
 
 def _under_way(task_state: str | None) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from es_power.domain.decisions import CommandEvent
 from es_power.domain.events import (
     START,
+    ClockJumped,
     GapClosed,
     GapOpened,
     InstanceEvent,
@@ -44,7 +45,7 @@ class Newest:
                 self.vms[event.instance] = self.states = position
             elif observed_host(recorded.stream) is not None:
                 self.hosts[recorded.stream] = self.states = position
-                if isinstance(event, GapOpened | GapClosed):
+                if isinstance(event, GapOpened | GapClosed | ClockJumped):
                     self.gaps = position
 
     def of_vm(self, instance: InstanceId, streams: Iterable[str]) -> Position:

@@ -83,6 +83,10 @@ class ServiceStarted(Event):
     boot_id: UUID | None = None
     #: Whether the kernel called the clock synchronised (adjtimex); None where it could not be asked.
     clock_synchronised: bool | None = None
+    #: By how much the clock was still to be corrected, and by how much it was wrong at most, in nanoseconds; None where
+    #: nothing synchronised it, so that nobody could say.
+    clock_offset: int | None = None
+    clock_error: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,26 @@ class SettingsRecorded(Event):
     policy: str
     policy_version: int
     mode: str = "dry-run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockJumped(Event):
+    """The wall clock was set: it reads `observed_at`, and should read `expected` by the time that had passed.
+
+    Times of one host that stand on either side of it in the log are by two clocks.
+    """
+
+    times: ClassVar[tuple[str, ...]] = ("observed_at", "expected", "looked_at")
+
+    expected: Timestamp
+    #: When it was looked at last, by what it read then. After a restart that is when the last service saw the host, and
+    #: `expected` is the same: by how much it was set back at least.
+    looked_at: Timestamp
+
+    @property
+    def by(self) -> int:
+        """By how many nanoseconds it was set: forward, or back where it is negative."""
+        return self.observed_at - self.expected
 
 
 # -------------------------------------------------------------------------------------- what libvirt announced
@@ -234,7 +258,10 @@ class HostSwept(Event):
     #: (index, state, reason) of the answers that do not fit in bytes.
     odd: tuple[tuple[int, int, int], ...] = ()
     boot_id: UUID | None = None
+    #: The clock as in ServiceStarted.
     clock_synchronised: bool | None = None
+    clock_offset: int | None = None
+    clock_error: int | None = None
 
     def answer(self, index: int, instance: InstanceId) -> StateObserved:
         """Read one VM's part; `instance` is the one at `index` in the inventory."""
@@ -293,6 +320,8 @@ class GapClosed(Event):
 
     times: ClassVar[tuple[str, ...]] = ("observed_at", "since")
 
+    #: Since when nobody saw it, by the clock that gives `observed_at`: where that was set meanwhile, another time than
+    #: GapOpened has.
     since: Timestamp
     reason: GapReason
     #: How many events were lost, where that is known.

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from es_power.domain.events import (
     START,
+    ClockJumped,
     GapClosed,
     GapOpened,
     GapReason,
@@ -69,6 +70,8 @@ def evolve(host: Host, recorded: Recorded) -> Host:
                 policy_version=event.policy_version,
                 mode=event.mode,
             )
+        case ClockJumped() as event if host.blind_since is not None:
+            return replace(host, blind_since=Timestamp(host.blind_since + event.by))
         case GapOpened() as event:
             return replace(host, blind_since=event.since, blind_reason=event.reason)
         case GapClosed():

@@ -16,6 +16,7 @@ import structlog
 import trio
 
 from es_power.domain.events import (
+    ClockJumped,
     Event,
     GapClosed,
     GapOpened,
@@ -33,8 +34,9 @@ from es_power.domain.ports import Clock, EventLog
 from es_power.domain.time import SECOND, Timestamp
 from es_power.errors import HypervisorError, HypervisorUnavailableError
 from es_power.ingest.bridge import EventBridge, Overflow
-from es_power.ingest.clock import clock_synchronised, now
+from es_power.ingest.clock import JUMP, ClockWatch, clock_state, now, steady
 from es_power.ingest.hypervisor import Announcement, Connection, Hypervisor, Info
+from es_power.ingest.jumps import Jumps
 from es_power.ingest.roster import Roster, naming
 from es_power.ingest.stream import ObserverStream
 
@@ -82,12 +84,14 @@ class Observer:
         how: Observing,
         records: Callable[[], int | None] = lambda: None,
         clock: Clock = now,
+        steady: Clock = steady,
     ) -> None:
         self._hypervisor = hypervisor
         self._roster = roster
         self._how = how
         self._records = records
         self._clock = clock
+        self._jumps = Jumps(ClockWatch(clock, steady), self._clock_jumped)
         self._stream = ObserverStream(log, name, roster.version)
         self._log = structlog.get_logger().bind(stream=name)
         self._wanted: dict[InstanceId, Trigger] = {}
@@ -141,7 +145,7 @@ class Observer:
     # ------------------------------------------------------------------------------------------- start and end
 
     def _started(self, connection: Connection) -> Sequence[Event]:
-        at = self._clock()
+        at, clock = self._clock(), clock_state()
         self._roster.epoch += 1
         events: list[Event] = [
             ServiceStarted(
@@ -153,7 +157,9 @@ class Observer:
                 host=connection.hostname,
                 driver=self._hypervisor.driver,
                 boot_id=connection.boot_id,
-                clock_synchronised=clock_synchronised(),
+                clock_synchronised=clock.synchronised,
+                clock_offset=clock.offset,
+                clock_error=clock.error,
             ),
             SettingsRecorded(
                 observed_at=at,
@@ -163,13 +169,25 @@ class Observer:
                 mode=self._how.mode,
             ),
         ]
-        last = self._roster.seen_until
-        if self._roster.blind_since is not None:
-            self._gap = self._roster.blind_since, GapReason.RESTART
+        last, blind = self._roster.seen_until, self._roster.blind_since
+        if last is not None and last - at > JUMP:
+            events.append(ClockJumped(observed_at=at, expected=last, looked_at=last))
+            blind = None if blind is None else Timestamp(blind + at - last)
+        if blind is not None:
+            self._gap = min(blind, at), GapReason.RESTART
         elif last is not None:
-            self._gap = last, GapReason.RESTART if self._roster.stopped else GapReason.CRASH
-            events.append(GapOpened(observed_at=at, since=last, reason=self._gap[1]))
+            # By a clock that was set back it began when it is noticed, at the latest.
+            self._gap = min(last, at), GapReason.RESTART if self._roster.stopped else GapReason.CRASH
+            events.append(GapOpened(observed_at=at, since=self._gap[0], reason=self._gap[1]))
         return events
+
+    def _clock_jumped(self, jumped: ClockJumped) -> None:
+        """Go by the new clock: what is open since a time is so by this one, and all is seen again at times of it."""
+        self._log.warning("the clock was set", by=jumped.by / SECOND)
+        if self._gap is not None:
+            since, reason = self._gap
+            self._gap = Timestamp(since + jumped.by), reason
+        self.sweep_soon()
 
     async def _session(self, connection: Connection) -> tuple[Timestamp, GapReason]:
         """Observe by one connection until it is lost, and say since when nobody sees the host, and why."""
@@ -196,7 +214,8 @@ class Observer:
             await bridge.emit_queued_events()
             delivery.cancel_scope.cancel()
         silent = self._how.patience if reason is GapReason.KEEPALIVE else 0.0
-        return max(begun, Timestamp(end - int(silent * SECOND))), reason
+        # Where the clock was set back meanwhile, it had not begun yet by what it reads now.
+        return min(end, max(begun, Timestamp(end - int(silent * SECOND)))), reason
 
     async def _reconnect(self, wait: float) -> Connection:
         while True:
@@ -211,7 +230,8 @@ class Observer:
 
     async def _open_gap(self, since: Timestamp, reason: GapReason) -> None:
         if self._gap is None:
-            await self._stream.append([GapOpened(observed_at=self._clock(), since=since, reason=reason)])
+            opened = GapOpened(observed_at=self._clock(), since=since, reason=reason)
+            await self._stream.append_at(self._jumps.before(lambda _: [opened]))
             self._gap = since, reason
 
     # ------------------------------------------------------------------------------------------- announcements
@@ -231,7 +251,7 @@ class Observer:
                 opened.append(GapOpened(observed_at=at, since=since, reason=GapReason.OVERFLOW))
             return [*named, *(a.event for a in announcements), *opened]
 
-        await self._stream.append_at(build, labels=labels)
+        await self._stream.append_at(self._jumps.before(build), labels=labels)
         # Nothing is waited for from here on: a batch that was stored is not emitted a second time.
         self._roster.names |= names
         for announcement in announcements:
@@ -265,7 +285,7 @@ class Observer:
                 if (answer := await self._look(connection, instance, trigger)) is not None
             ]
             await self._store_announcements()
-            await self._stream.append(answers)
+            await self._stream.append_at(self._jumps.before(lambda _: answers))  # noqa: B023 (it is called at once)
             self._roster.forget(answer.instance for answer in answers if answer.state is None)
 
     async def _look(self, connection: Connection, instance: InstanceId, trigger: Trigger) -> StateObserved | None:
@@ -319,9 +339,8 @@ class Observer:
         named, labels = naming(names, swept.answered_at)
         before = self._roster.inventory, self._roster.inventory_version
         try:
-            await self._stream.append_at(
-                lambda version: self._facts_of(swept, [*named, *gone], version, connection), labels=labels
-            )
+            facts = self._jumps.before(lambda version: self._facts_of(swept, [*named, *gone], version, connection))
+            await self._stream.append_at(facts, labels=labels)
         except BaseException:
             # It did not come into the log, so the next sweep has to say it all.
             self._roster.inventory, self._roster.inventory_version = before
@@ -334,7 +353,7 @@ class Observer:
     def _facts_of(
         self, swept: "_Swept", before: Iterable[Event], version: int, connection: Connection
     ) -> Sequence[Event]:
-        at = swept.answered_at
+        at, clock = swept.answered_at, clock_state()
         events: list[Event] = []
         # What was lost after the question was asked is for the next sweep to find.
         if self._gap is not None and (self._gap, self._lost) == swept.dark:
@@ -353,7 +372,9 @@ class Observer:
                 connection=self._number,
                 number=swept.number,
                 boot_id=connection.boot_id,
-                clock_synchronised=clock_synchronised(),
+                clock_synchronised=clock.synchronised,
+                clock_offset=clock.offset,
+                clock_error=clock.error,
                 states=swept.states(odd),
                 odd=odd,
             )

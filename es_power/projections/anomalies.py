@@ -8,6 +8,7 @@
 4. *Storm*: a host delivered at least 100 lifecycle events within 10 seconds.
 5. *Stale report*: answers about a VM that lost to an event handed out after they were asked for.
 6. *Conflict*: two hosts showed a VM on, and it was no migration.
+7. *Clock jump*: a host's clock was set; the time between what it should have read and what it read then.
 
 Flapping, storms and stale reports last until it is calm for as long as their window (10 minutes, 10 seconds, 10
 minutes), and are one row. Only what our own observers heard and saw counts: an imported line never makes an anomaly.
@@ -21,7 +22,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final
 
-from es_power.domain.events import GapOpened, InstanceId, Position, ServiceStopped, StateObserved
+from es_power.domain.events import ClockJumped, GapOpened, InstanceId, Position, Recorded, ServiceStopped, StateObserved
 from es_power.domain.streams import observed_host
 from es_power.domain.time import SECOND, Timestamp
 from es_power.projections.history import Entry
@@ -30,7 +31,7 @@ from es_power.projections.owned import CONFLICT
 from es_power.projections.queries import View
 from es_power.projections.spans import after
 from es_power.projections.timeline import chosen, known, names_of, timespan
-from es_power.projections.window import Window, announcements, windows
+from es_power.projections.window import Window, announcements, clock_jumps, windows
 
 __all__ = ["Anomaly", "AnomalyKind", "anomalies"]
 
@@ -44,6 +45,7 @@ class AnomalyKind(StrEnum):
     STORM = "storm"
     STALE = "stale report"
     CONFLICT = "conflict"
+    CLOCK = "clock jump"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,7 @@ async def anomalies(
 ) -> list[Anomaly]:
     """What was out of the ordinary between two times, in the order of time; raises as `timelines` does.
 
-    Of hosts (storms) only where no VMs are named.
+    Of hosts (storms, clock jumps) only where no VMs are named.
     """
     view, end = await timespan(view, since=since, until=until, now=now)
     time = _Time(since, end)
@@ -107,6 +109,7 @@ async def anomalies(
                         burst = bursts.setdefault(stream, _Bursts(_LEAST_EVENTS, _SECONDS))
                         found += _storms(stream, burst.add(at, position))
         found += chain.from_iterable(_storms(stream, burst.end()) for stream, burst in bursts.items())
+        found += [_jump(each) for each in await clock_jumps(view) if each.event.observed_at in time]
     names = await names_of(view, list({each.instance for each in found if each.instance is not None}))
     named = [replace(each, name=names[each.instance]) if each.instance else each for each in found]
     return sorted(named, key=lambda each: (each.since, each.kind, each.hosts, each.positions))
@@ -173,6 +176,20 @@ def _found(instance: InstanceId, stream: str, before: Entry, entry: Entry, of_ho
         until=entry.observed_at,
         count=1,
         positions=(entry.position,),
+    )
+
+
+def _jump(recorded: Recorded) -> Anomaly:
+    event = recorded.event
+    assert isinstance(event, ClockJumped)
+    return Anomaly(
+        kind=AnomalyKind.CLOCK,
+        hosts=(observed_host(recorded.stream) or recorded.stream,),
+        instance=None,
+        since=min(event.expected, event.observed_at),
+        until=max(event.expected, event.observed_at),
+        count=1,
+        positions=(recorded.position,),
     )
 
 

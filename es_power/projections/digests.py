@@ -14,7 +14,8 @@ from typing import Any
 def line(value: Any) -> str:
     """Write a dataclass as the fields that say something: ``Host epoch=1 holder=...``."""
     kind = type(value)
-    return f"{kind.__name__} {' '.join(_said(value, _defaults(kind)))}"
+    said = _said(value, _defaults(kind))  # type: ignore[arg-type]  # any class is hashable
+    return f"{kind.__name__} {' '.join(said)}"
 
 
 def of_lines(lines: Iterable[str]) -> str:

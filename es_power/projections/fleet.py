@@ -14,6 +14,7 @@ from es_power.domain import host as host_fold, instance as instance_fold
 from es_power.domain.decisions import Confirmed, PlanningStarted, Retried, Withdrawn
 from es_power.domain.events import (
     START,
+    ClockJumped,
     Event,
     GapOpened,
     HostSwept,
@@ -163,8 +164,8 @@ class Fleet:
             return self._sweep(place, event, recorded)
         if isinstance(event, SettingsRecorded) and event.policy != place.host.policy:
             _touch_all(place)
-        if isinstance(event, GapOpened | ServiceStarted):
-            # What was blind is looked at anew, each VM by itself.
+        if isinstance(event, GapOpened | ServiceStarted | ClockJumped):
+            # What was blind, or was seen by another clock, is looked at anew, each VM by itself.
             place.states = None
         if isinstance(event, InventoryRecorded):
             _write_down(place, place.order)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from es_power.domain.decisions import CommandEvent
 from es_power.domain.events import (
+    ClockJumped,
     GapClosed,
     GapOpened,
     HypervisorEvent,
@@ -36,7 +37,7 @@ from es_power.projections import imported
 from es_power.projections.digests import line, of_lines
 from es_power.projections.fleet import Change, Fleet
 
-OF_A_HOST = (GapOpened, GapClosed, ServiceStarted, ServiceStopped)
+OF_A_HOST = (GapOpened, GapClosed, ServiceStarted, ServiceStopped, ClockJumped)
 """Facts of a host that belong in the history of each of its VMs."""
 
 OF_AN_INSTANCE = (
@@ -112,7 +113,7 @@ class History:
         if is_imported(recorded.stream):
             yield from told_entries(recorded)
         elif isinstance(event, OF_A_HOST) and observed_host(recorded.stream) is not None:
-            if isinstance(event, GapOpened | ServiceStarted):
+            if isinstance(event, GapOpened | ServiceStarted | ClockJumped):
                 for key in [key for key in self.open if key[1] == recorded.stream]:
                     yield self._close(key, before)
             yield _entry(recorded, None)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from es_power.domain.events import (
+    ClockJumped,
     Event,
     GapClosed,
     GapOpened,
@@ -43,6 +44,8 @@ class HostWord:
     #: Since when; of blind time, what its fact says.
     at: Timestamp
     reason: str = ""
+    #: Of a clock that was set: by how many nanoseconds.
+    by: int = 0
 
 
 def needs_fact(entry: Entry, *, alone: bool) -> bool:
@@ -123,6 +126,17 @@ class _Lane:
             if self._run is not None and self._run.last_position > word.position:
                 # What was observed in blind time is observed again by the sweep that ends it.
                 self._show(replace(self._run, observed_at=max(word.at, self._run.observed_at)), is_change=False)
+        elif word.kind == ClockJumped.__name__ and self._known is not None:
+            self._jump(word, self._known)
+
+    def _jump(self, word: HostWord, known: Known) -> None:
+        """Go on by a clock that was set: of a time that it shows twice, what is told last counts."""
+        if self._blind and not known.gone:
+            self._set(word.at, UNKNOWN, self._blind, position=word.position)
+        elif self._sighted is not None and word.at - word.by <= self._sighted + self._two_spacings:
+            self._sight(word.at, word.position, is_change=False)
+        elif self._sighted is not None and not known.gone:
+            self._set(word.at, UNKNOWN, OLD, position=word.position)
 
     def word(self, entry: Entry, fact: Event | None) -> None:
         """Take in what was announced or observed of the VM."""

@@ -170,7 +170,7 @@ class _Host:
 
     def has_nothing_new(self, raw: Raw) -> bool:
         """Whether a HostSwept only confirms what is known of every VM."""
-        _, _, inventory, connection, number, states, odd, boot_id, _ = raw
+        _, _, inventory, connection, number, states, odd, boot_id, *_ = raw
         place = self.place
         return (
             (boot_id is None or UUID(bytes=boot_id) == place.host.boot_id)

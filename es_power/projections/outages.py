@@ -111,7 +111,11 @@ def _gaps(facts: Sequence[Recorded]) -> Iterator[_Gap]:
 def _gap(opened: Recorded, closed: Recorded | None) -> _Gap:
     event = opened.event
     assert isinstance(event, GapOpened)
-    return _Gap(opened, event.since, closed, event.reason)
+    since = event.since
+    if closed is not None and isinstance(closed.event, GapClosed):
+        # By the clock that says when it ended, where it was set meanwhile.
+        since = min(closed.event.since, closed.event.observed_at)
+    return _Gap(opened, since, closed, event.reason)
 
 
 async def _reboot(view: View, instance: InstanceId, gap: _Gap, until: Position) -> Reboot | None:

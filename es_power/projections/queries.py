@@ -16,6 +16,7 @@ from uuid import UUID
 import trio
 
 from es_power.domain.events import (
+    ClockJumped,
     Event,
     GapClosed,
     GapOpened,
@@ -361,8 +362,12 @@ class Gap:
 
 
 async def gaps(view: View) -> list[Gap]:
-    """All blind times of all hosts, in the order in which they were noticed."""
-    kinds = {GapOpened.__name__, GapClosed.__name__}
+    """All blind times of all hosts, in the order in which they were noticed.
+
+    Where the clock was set meanwhile, they began when they did by the clock that says when they ended, or what time it
+    is: none ends before it begins.
+    """
+    kinds = {GapOpened.__name__, GapClosed.__name__, ClockJumped.__name__}
     entries = [entry for entry in view.rest.entries.values() if entry.kind in kinds]
     if view.rest.since:
         entries += await trio.to_thread.run_sync(lambda: view.store.of_hosts(kinds, until=view.rest.since))
@@ -387,8 +392,11 @@ async def gaps(view: View) -> list[Gap]:
                 )
             )
         elif isinstance(event, GapClosed) and stream in open_since:
-            index = open_since.pop(stream)
-            found[index] = replace(found[index], until=event.observed_at, lost=event.lost)
+            index, since = open_since.pop(stream), min(event.since, event.observed_at)
+            found[index] = replace(found[index], since=since, until=event.observed_at, lost=event.lost)
+        elif isinstance(event, ClockJumped) and stream in open_since:
+            index = open_since[stream]
+            found[index] = replace(found[index], since=Timestamp(found[index].since + event.by))
     return found
 
 

@@ -1,6 +1,7 @@
 """What the tables have of VMs over some time: by the indexes they have anyway, and for many VMs at once."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import pairwise
 from typing import Final
 
 import sqlalchemy as sa
@@ -64,11 +65,24 @@ def logged(store: Store, instances: Collection[InstanceId], *, until: Position) 
     return [entry for entry in _entries(store, columns.where(LOGGED, of_these)) if entry.position <= until]
 
 
-def before(store: Store, at: Timestamp, *, until: Position) -> Position:
-    """A position up to which what was announced and observed is older than a time; found by halving.
+def span(
+    store: Store, since: Timestamp, until: Timestamp, *, checkpoint: Position, breaks: Sequence[Position]
+) -> tuple[Position, Position]:
+    """Between which positions stands what was announced and observed between two times: after < position <= last.
 
-    Where a clock was set back, such a position, of several.
+    `breaks` are where clocks were set: times rise with positions only between two of them.
     """
+    ends = [START, *(position for position in breaks if position < checkpoint), checkpoint]
+    parts = [
+        (_before(store, since, after=first, until=last), _before(store, until, after=first, until=last))
+        for first, last in pairwise(ends)
+    ]
+    found = [part for part in parts if part[0] < part[1]] or parts[-1:]
+    return min(first for first, _ in found), max(last for _, last in found)
+
+
+def _before(store: Store, at: Timestamp, *, after: Position, until: Position) -> Position:
+    """A position up to which what was announced and observed after another one is older than a time; by halving."""
     table = HISTORY.c
     query = (
         sa.select(table.position, table.observed_at)
@@ -76,7 +90,7 @@ def before(store: Store, at: Timestamp, *, until: Position) -> Position:
         .order_by(table.position)
         .limit(1)
     )
-    low, high = START, until
+    low, high = after, until
     with store.reading() as (connection, _):
         while low < high:
             middle = Position((low + high) // 2)

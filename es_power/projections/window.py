@@ -11,18 +11,17 @@ from typing import Final
 import trio
 
 from es_power.domain.events import (
+    ClockJumped,
     Event,
-    GapClosed,
     GapOpened,
     InstanceId,
     LifecycleEvent,
     Position,
-    ServiceStarted,
-    ServiceStopped,
+    Recorded,
 )
 from es_power.domain.time import SECOND, Timestamp
 from es_power.projections import stored
-from es_power.projections.history import Entry
+from es_power.projections.history import OF_A_HOST, Entry
 from es_power.projections.imported import believed_until
 from es_power.projections.lanes import HostWord, needs_fact
 from es_power.projections.logged_words import (
@@ -45,7 +44,7 @@ SLACK: Final = 600 * SECOND
 
 _WORDS: Final = frozenset(stored.WORDS)
 _READ: Final = frozenset({*LOGGED, *READ_THERE})
-_OF_HOSTS: Final = frozenset({each.__name__ for each in (GapOpened, GapClosed, ServiceStarted, ServiceStopped)})
+_OF_HOSTS: Final = frozenset({each.__name__ for each in OF_A_HOST})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +77,7 @@ async def windows(
     # Where the tables have nothing, all of it is in what is newer than they are.
     after, end = checkpoint, checkpoint
     if checkpoint:
-        after, end = await trio.to_thread.run_sync(
-            lambda: (
-                stored.before(view.store, Timestamp(since - SLACK), until=checkpoint),
-                stored.before(view.store, Timestamp(last), until=checkpoint),
-            )
-        )
+        after, end = await _span(view, Timestamp(since - SLACK), Timestamp(last))
     of_hosts = await _of_hosts(view)
     blind = await _imported_blind(view)
     newer: dict[InstanceId, list[Entry]] = defaultdict(list)
@@ -121,12 +115,7 @@ async def announcements(
     """All lifecycle events of about that time in the order of the log: stream, time and position, some at once."""
     checkpoint = view.rest.since
     if checkpoint:
-        position, end = await trio.to_thread.run_sync(
-            lambda: (
-                stored.before(view.store, Timestamp(since - SLACK), until=checkpoint),
-                stored.before(view.store, Timestamp(until + SLACK), until=checkpoint),
-            )
-        )
+        position, end = await _span(view, Timestamp(since - SLACK), Timestamp(until + SLACK))
         while batch := await trio.to_thread.run_sync(
             lambda: stored.announced(view.store, after=position, until=end)  # noqa: B023 (it is called at once)
         ):
@@ -136,6 +125,25 @@ async def announcements(
     yield [
         (entry.stream, entry.observed_at, entry.position) for entry in newer if entry.kind == LifecycleEvent.__name__
     ]
+
+
+async def _span(view: View, since: Timestamp, until: Timestamp) -> tuple[Position, Position]:
+    """Between which positions the tables have what was announced and observed between two times."""
+    breaks = [each.position for each in await clock_jumps(view)]
+    checkpoint = view.rest.since
+    return await trio.to_thread.run_sync(
+        lambda: stored.span(view.store, since, until, checkpoint=checkpoint, breaks=breaks)
+    )
+
+
+async def clock_jumps(view: View) -> list[Recorded]:
+    """Every time that a host's clock was set, in the order of the log."""
+    kind = ClockJumped.__name__
+    entries = [entry for entry in view.rest.entries.values() if entry.kind == kind]
+    if view.rest.since:
+        entries += await trio.to_thread.run_sync(lambda: view.store.of_hosts((kind,), until=view.rest.since))
+    facts = await view.log.read_at([entry.position for entry in entries])
+    return [facts[position] for position in sorted(facts)]
 
 
 def _two_spacings(spacing: float) -> int:
@@ -206,8 +214,8 @@ async def _of_hosts(view: View) -> dict[str, list[HostWord]]:
     entries = [entry for entry in view.rest.entries.values() if entry.kind in _OF_HOSTS]
     if view.rest.since:
         entries += await trio.to_thread.run_sync(lambda: view.store.of_hosts(_OF_HOSTS, until=view.rest.since))
-    opened = [entry.position for entry in entries if entry.kind == GapOpened.__name__]
-    facts = await view.log.read_at(opened)
+    say_more = {GapOpened.__name__, ClockJumped.__name__}
+    facts = await view.log.read_at([entry.position for entry in entries if entry.kind in say_more])
     found: dict[str, list[HostWord]] = defaultdict(list)
     for entry in sorted(entries, key=lambda entry: entry.position):
         recorded = facts.get(entry.position)
@@ -219,6 +227,7 @@ async def _of_hosts(view: View) -> dict[str, list[HostWord]]:
                 kind=entry.kind,
                 at=gap.since if gap else entry.observed_at,
                 reason=gap.reason if gap else "",
+                by=event.by if isinstance(event, ClockJumped) else 0,
             )
         )
     return found

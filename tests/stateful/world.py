@@ -189,7 +189,11 @@ class World:
 
     def time(self) -> Timestamp:
         """A wall clock: trio's, and no two readings are equal."""
-        return Timestamp(T0 + int((trio.current_time() - self._begun) * SECOND) + 1_000 * next(self._ticks))
+        return Timestamp(self.steady() + 1_000 * next(self._ticks))
+
+    def steady(self, _: object = None) -> Timestamp:
+        """The clock that nobody sets."""
+        return Timestamp(T0 + int((trio.current_time() - self._begun) * SECOND))
 
     # -------------------------------------------------------------------------------------------- the service
 
@@ -523,6 +527,7 @@ def play(
             async with trio.open_nursery() as nursery:
                 world = kind(database, nursery)
                 stack.enter_context(mock.patch("es_power.ingest.clock.time.time_ns", world.time))
+                stack.enter_context(mock.patch("es_power.ingest.clock.time.clock_gettime_ns", world.steady))
                 for name, args, kwargs in [*program, ("settle", (), {})]:
                     await getattr(world, name)(*args, **kwargs)
                     if name == "settle":

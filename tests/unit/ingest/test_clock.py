@@ -15,14 +15,14 @@ def test_now_is_in_nanoseconds() -> None:
 
 
 class _Kernel:
-    def __init__(self, result: int, status: int) -> None:
-        self._result, self._status = result, status
+    def __init__(self, result: int, status: int, offset: int = 0, error: int = 0) -> None:
+        self._result, self._status, self._offset, self._error = result, status, offset, error
 
     def __call__(self, *_: object, **__: object) -> Self:
         return self
 
     def adjtimex(self, timex: Any) -> int:
-        timex._obj.status = self._status
+        timex._obj.status, timex._obj.offset, timex._obj.maxerror = self._status, self._offset, self._error
         return self._result
 
 
@@ -35,6 +35,30 @@ def test_the_kernel_says_whether_the_clock_is_disciplined(
     monkeypatch.setattr(ctypes, "CDLL", _Kernel(result, status))
 
     assert clock.clock_synchronised() is synchronised
+
+
+@pytest.mark.parametrize(
+    ("status", "offset", "state"),
+    [
+        (0x2001, -1_500, clock.ClockState(synchronised=True, offset=-1_500, error=3_000)),
+        (0x0001, -1_500, clock.ClockState(synchronised=True, offset=-1_500_000, error=3_000)),
+        (0x2041, -1_500, clock.ClockState(synchronised=False)),
+    ],
+)
+def test_how_far_a_clock_is_off_is_known_while_something_synchronises_it(
+    monkeypatch: pytest.MonkeyPatch, status: int, offset: int, state: clock.ClockState
+) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", _Kernel(0, status, offset, 3))
+
+    assert state == clock.clock_state()
+
+
+def test_the_steady_clock_goes_on_and_elsewhere_is_the_one_that_python_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert clock.steady() <= clock.steady()
+
+    monkeypatch.delattr(time, "CLOCK_BOOTTIME")
+
+    assert abs(clock.steady() - time.monotonic_ns()) < 10_000_000_000
 
 
 def test_a_system_without_adjtimex_cannot_say(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,14 @@ async def observed(
     clock: Clock = now,
 ) -> AsyncIterator[Observer]:
     observer = Observer(
-        log, host, name=STREAM, roster=roster or Roster(), how=how, records=lambda: records, clock=clock
+        log,
+        host,
+        name=STREAM,
+        roster=roster or Roster(),
+        how=how,
+        records=lambda: records,
+        clock=clock,
+        steady=clock,
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(observer.run, await host.open())

@@ -67,10 +67,10 @@ def test_an_array_shorter_than_the_fields_takes_the_defaults():
     swept = codec.decode("HostSwept:1", pack(*shortest))
 
     assert swept == HostSwept(observed_at=AT, asked_at=AT, inventory=3, connection=1, number=0, states=b"\1\1")
-    assert codec.raw("HostSwept:1", pack(*shortest)) == ("HostSwept", (*shortest, (), None, None))
+    assert codec.raw("HostSwept:1", pack(*shortest)) == ("HostSwept", (*shortest, (), None, None, None, None))
     assert codec.raw("HostSwept:1", pack(*shortest, [[0, 300, 1]])) == (
         "HostSwept",
-        (*shortest, [[0, 300, 1]], None, None),
+        (*shortest, [[0, 300, 1]], None, None, None, None),
     )
 
 

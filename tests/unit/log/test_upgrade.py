@@ -191,6 +191,8 @@ def test_the_file_of_an_unchanged_sweep_of_50_vms_grows_by_at_most_400_bytes(tmp
                 states=b"\1\1" * 50,
                 boot_id=boot,
                 clock_synchronised=True,
+                clock_offset=-1_234_567,
+                clock_error=2_345_000,
             )
             group = [prepare(append_of(f"observer/kvm-{host:02}/qemu", number, swept), codec) for host in range(hosts)]
             assert appender.commit(group)[-1] == (number + 1) * hosts
