@@ -2,15 +2,17 @@
 #
 # To be set by you: PYTHON=/path/to/python3.12   DEMO="--duration 10 --vms 5"   TESTS=tests/unit   BENCH=append
 #                   COVERAGE_FLOOR=percent       ES_POWER_NO_INSTALL=1    WORKERS=1
+#                   PART="kills bits"            COUNT=500 or COUNT=0.1   SEED=number
 
 COVERAGE_FLOOR ?= 0
 WORKERS ?= 2
 # Real guests need a machine that keeps up with them, so nothing runs beside these.
 ALONE = tests/libvirt
+TORTURES = $(if $(PART),$(PART:%=tests/torture/test_%.py),tests/torture)
 COVERAGE = --cov=es_power/domain --cov=es_power/log --cov-branch --cov-report=term-missing:skip-covered \
 	--cov-fail-under=$(COVERAGE_FLOOR)
 
-.PHONY: help demo test test-nova test-api test-migration setup lint bench test-fresh lock
+.PHONY: help demo test torture test-nova test-api test-migration setup lint bench test-fresh lock
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -23,9 +25,16 @@ test: ## run every suite whose parts are here, or one: TESTS=tests/unit
 	@scripts/setup/venv dev
 	@scripts/setup/system want test
 	@status=0; if [ -n "$(TESTS)" ]; then .venv/bin/pytest $(TESTS) || status=$$?; else \
-		.venv/bin/pytest -n $(WORKERS) --dist loadfile --ignore=$(ALONE) $(COVERAGE) || status=$$?; \
+		.venv/bin/pytest -n $(WORKERS) --dist loadfile $(ALONE:%=--ignore=%) $(COVERAGE) || status=$$?; \
 		.venv/bin/pytest $(ALONE) || status=$$?; \
 	fi; scripts/setup/system lack test; exit $$status
+
+torture: ## try every fault as often as promised, hours, or parts of it: PART=kills COUNT=500
+	@scripts/setup/venv dev
+	@scripts/setup/system want test
+	@ES_POWER_TORTURE=$(or $(COUNT),full) ES_POWER_TORTURE_SEED=$(SEED) ES_POWER_TORTURE_RESULTS=docs/reliability.jsonl \
+		.venv/bin/pytest -m torture $(TORTURES); status=$$?; \
+		.venv/bin/python scripts/reliability.py; scripts/setup/system lack test; exit $$status
 
 test-nova: ## run the suite that needs a real Nova, a few minutes
 	@scripts/setup/venv dev

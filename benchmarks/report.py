@@ -37,7 +37,7 @@ def written(page: str, figures: Sequence[Figure]) -> str:
     lines = [
         _BEGIN,
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}. {_versions()}.",
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine()}. {_versions()}.",
         "",
         "| figure | target | median | min to max | |",
         "|---|---|---|---|---|",
@@ -65,7 +65,7 @@ def _spread(figure: Figure) -> str:
     return f"{_number(min(figure.seen), figure)} to {_number(max(figure.seen), figure)}"
 
 
-def _machine() -> str:
+def machine() -> str:
     """Processor, cores and memory of this machine."""
     text = Path("/proc/cpuinfo").read_text()
     model = re.search(r"model name\s*: (.*)", text)

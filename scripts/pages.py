@@ -1,4 +1,4 @@
-"""The command line of the scripts that write pages of docs/reference/: write them, or only say which are stale."""
+"""The command line of the scripts that write pages of docs/: write them, or only say which are stale."""
 
 import argparse
 import sys
@@ -10,12 +10,17 @@ FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
 
 
 def write_or_check(
-    arguments: Sequence[str] | None, *, script: str, description: str | None, pages: Mapping[str, Callable[[], str]]
+    arguments: Sequence[str] | None,
+    *,
+    script: str,
+    description: str | None,
+    pages: Mapping[str, Callable[[], str]],
+    folder: Path = FOLDER,
 ) -> int:
     """Write `pages` (a file's name: what makes its text), or with ``--check`` compare them; 1 where one is stale."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is stale")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the pages are (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, default=folder, help="where the pages are (default: %(default)s)")
     options = parser.parse_args(arguments)
     stale = 0
     for name, page in pages.items():
