@@ -1,21 +1,18 @@
 """A service that observes and acts, as ``run --act`` does, in a process that can kill itself at a chosen moment.
 
-``python -m tests.crash.house`` reads one run a line, as JSON (`Run`), and forks a process for each, so that a run costs
-no start of an interpreter; it answers with what became of it, as `subprocess` would say it. The log, the guests and
-what was done to them are files of the run's directory, so they outlive it, and the next run goes on with them.
+``python -m tests.crash.house`` reads one run a line, as JSON (`Run`), and forks a process for each: see `rigs.forks`.
+The log, the guests and what was done to them are files of the run's directory, so they outlive it, and the next run
+goes on with them.
 """
 
 import json
 import os
 import signal
-import sys
-import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import structlog
 import trio
 
 from es_power.acting import Acts
@@ -34,6 +31,7 @@ from es_power.log.upgrade import ensure_schema
 from es_power.service import serve
 from es_power.settings import Act, Host, Log, PolicyChoice, Settings
 from es_power.testing import FakeHypervisor, vm
+from tests.rigs.forks import serve as serve_forks
 
 WEB, PROBE = vm(1), vm(2)
 ON, OFF = 1, 5
@@ -239,28 +237,17 @@ async def play(run: Run) -> None:
 
 
 def main() -> None:
-    """Fork a process for each line, and say how it ended."""
-    for line in sys.stdin:
-        run = Run(**json.loads(line))
-        if not (process := os.fork()):
-            with (Path(run.place) / "output").open("a") as output:
-                os.dup2(output.fileno(), 1)
-                os.dup2(output.fileno(), 2)
-            structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
-            try:
-                trio.run(play, run)
-            except BaseException:  # noqa: BLE001 (whatever it is, the test shows it)
-                traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(1)
-        _, status = os.waitpid(process, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        sys.stdout.flush()
+    """Play each line in a process of its own."""
+    serve_forks(lambda line: trio.run(play, run_of(line)), lambda line: Path(run_of(line).place))
 
 
 def line_of(run: Run) -> str:
     """A run as `main` reads it."""
-    return json.dumps(asdict(run)) + "\n"
+    return json.dumps(asdict(run))
+
+
+def run_of(line: str) -> Run:
+    return Run(**json.loads(line))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 """An actor killed with -9 at every step of a command's life, and started again: at most one act, and none unasked."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from es_power.domain.states import VmState
 from es_power.log import open_log
 from es_power.testing import vm
 from tests.crash.house import OFF, ON, PROBE, WEB, Guests, Run, line_of
+from tests.rigs.forks import Forks, forks
 
 KILLED = -9
 AT_ONCE = 6
@@ -36,8 +35,8 @@ MEANWHILE = {NOTHING: (None, None), MEANT: (VmState.ACTIVE, ON), WENT_OFF: (None
 class Houses:
     """Processes that run what they are told, so many at once."""
 
-    def __init__(self, processes: list[subprocess.Popen[str]]) -> None:
-        self._send, self._receive = trio.open_memory_channel[subprocess.Popen[str]](len(processes))
+    def __init__(self, processes: list[Forks]) -> None:
+        self._send, self._receive = trio.open_memory_channel[Forks](len(processes))
         for process in processes:
             self._send.send_nowait(process)
 
@@ -45,7 +44,7 @@ class Houses:
         """Play one, and give what its process ended with."""
         process = await self._receive.receive()
         try:
-            status = await trio.to_thread.run_sync(_ask, process, line_of(run))
+            status = await trio.to_thread.run_sync(process.play, line_of(run))
         finally:
             self._send.send_nowait(process)
         expected = KILLED if run.dies else 0
@@ -54,37 +53,14 @@ class Houses:
         return status
 
 
-def _ask(process: subprocess.Popen[str], line: str) -> int:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(line)
-    process.stdin.flush()
-    return int(process.stdout.readline())
-
-
-@contextmanager
-def a_process() -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.crash.house"],
-        cwd=Path(__file__).parents[2],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
 @pytest.fixture(scope="module")
-def processes() -> Iterator[list[subprocess.Popen[str]]]:
+def processes() -> Iterator[list[Forks]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(a_process()) for _ in range(AT_ONCE)]
+        yield [stack.enter_context(forks("tests.crash.house")) for _ in range(AT_ONCE)]
 
 
 @pytest.fixture
-def houses(processes: list[subprocess.Popen[str]]) -> Houses:
+def houses(processes: list[Forks]) -> Houses:
     return Houses(processes)
 
 
