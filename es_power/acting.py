@@ -23,9 +23,10 @@ from es_power.errors import ActorUnavailableError, HypervisorError
 from es_power.identity import holder, package_version
 from es_power.ingest.clock import now
 from es_power.ingest.hypervisor import Hypervisor
-from es_power.ingest.stream import ObserverStream
+from es_power.ingest.stream import OwnStream
 from es_power.log import SqlLog
 from es_power.log.lease import lease
+from es_power.log.patience import PatientLog
 from es_power.projections.readmodels import Step
 from es_power.projections.store import Store
 from es_power.projections.watcher import Watcher
@@ -65,7 +66,9 @@ class Acts:
     def __init__(
         self, log: SqlLog, watcher: Watcher, settings: Settings, *, stoppers: Stoppers, nova: AskNova | None = None
     ) -> None:
+        #: For the lease; all else waits where a database refuses.
         self._log = log
+        self._patient = PatientLog(log)
         self._watcher = watcher
         self._settings = settings
         self._stoppers = stoppers
@@ -163,9 +166,9 @@ class Acts:
             lease(self._log, name, how.holder, nursery=nursery, duration=self._settings.lease.duration) as epoch,
         ):
             desk = Desk(
-                self._log,
+                self._patient,
                 observed,
-                own=ObserverStream(self._log, name, await self._log.version(name)),
+                own=OwnStream(self._patient, name, await self._patient.version(name)),
                 models=lambda: self._watcher.models,
                 caught_up=self._watcher.caught_up,
                 hypervisor=hypervisor,
@@ -188,7 +191,7 @@ async def serve_acts(
     task_status: trio.TaskStatus[Acts] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Act by a log that is open for writing, and that others write; see `Acts.run`."""
-    watcher = await Watcher.start(log, Store(log.database))
+    watcher = await Watcher.start(PatientLog(log), Store(log.database))
     acts = Acts(log, watcher, settings, stoppers=stoppers, nova=nova)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watcher.run, acts.folded)

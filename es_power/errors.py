@@ -42,6 +42,10 @@ class LogUnavailableError(LogError):
     exit_code = 5
 
 
+class LogFullError(LogUnavailableError):
+    """The disk that holds the log is full."""
+
+
 class LogNotFoundError(LogError):
     """There is no log at this place."""
 
@@ -77,12 +81,19 @@ class TakenOverError(LogError):
 
 
 class LogRewoundError(LogError):
-    """The log ends before a position that was already read from it."""
+    """The log, or a stream of it, lacks what was read from it or written to it before."""
 
-    def __init__(self, *, checkpoint: int, head: int) -> None:
-        self.checkpoint, self.head = checkpoint, head
+    def __init__(self, *, checkpoint: int, head: int, stream: str | None = None) -> None:
+        self.checkpoint, self.head, self.stream = checkpoint, head, stream
+        if stream is not None:
+            found = f"stream {stream} ends at version {head}, but {checkpoint} was written to it"
+        elif head < checkpoint:
+            found = f"the log ends at {head}, but {checkpoint} was read from it"
+        else:
+            found = f"record {checkpoint} is another one than was read"
         super().__init__(
-            f"the log ends at {head}, but {checkpoint} was read from it before: it was replaced by an older copy"
+            f"{found} before: the log was replaced by an older copy, "
+            "or its database failed over to one that lacks the rest"
         )
 
 

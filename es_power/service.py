@@ -28,10 +28,12 @@ from es_power.ingest.hypervisor import Connection, Hypervisor
 from es_power.ingest.inquiries import Questions
 from es_power.ingest.observer import Observer, Observing
 from es_power.ingest.qemu_follow import QemuLogFollower, log_folder
+from es_power.ingest.recording import Recording
 from es_power.ingest.records import NovaReader, Reading, Records
 from es_power.ingest.roster import Roster
 from es_power.log import SqlLog
 from es_power.log.lease import lease
+from es_power.log.patience import PatientLog
 from es_power.projections.fleet import Place
 from es_power.projections.follower import Follower
 from es_power.projections.readmodels import ReadModels, Step
@@ -50,8 +52,8 @@ class House(Protocol):
     #: Whether all hosts that answer have been swept since the start.
     is_ready: bool
 
-    async def begin(self) -> None:
-        """Take up what was recorded before the service began."""
+    async def begin(self, recording: Callable[[], Recording]) -> None:
+        """Take up what was recorded before the service began; how it goes with recording can be asked from then on."""
 
     async def folded(self, batch: Sequence[Recorded]) -> None:
         """Hear what was folded."""
@@ -70,13 +72,16 @@ class Service:
         settings: Settings,
         follower: Follower,
         *,
+        patient: PatientLog | None = None,
         listen: Callable[[Sequence[Recorded]], None] = lambda _: None,
         acts: Acts | None = None,
         nova: NovaReader | None = None,
         house: House | None = None,
     ) -> None:
-        #: The log it writes.
+        #: The log it writes; its parts see it as one that waits where a database refuses.
         self.log = log
+        self._patient = patient or PatientLog(log)
+        self._patient.waiting = lambda: sum(each.buffered.waiting for each in self.observers.values())
         self._settings = settings
         self._follower = follower
         self._listen = listen
@@ -102,6 +107,13 @@ class Service:
         """The read models of everything that was folded so far."""
         return self._follower.models
 
+    def recording(self) -> Recording:
+        """How it goes with recording."""
+        return Recording(
+            outages=dict(self._patient.outages),
+            buffered={stream: each.buffered for stream, each in self.observers.items()},
+        )
+
     async def run(
         self,
         hosts: Sequence[tuple[str | None, Hypervisor]],
@@ -115,8 +127,9 @@ class Service:
         another service observes one of the hosts into this log; TakenOverError where another took one over.
         """
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._patient.watch)
             if self._house is not None:
-                await self._house.begin()
+                await self._house.begin(self.recording)
             nursery.start_soon(self._follower.run, self._folded)
             await self._follower.caught_up()
             settle_memory()
@@ -173,14 +186,14 @@ class Service:
             trio.open_nursery() as renewal,
             lease(self.log, stream, how.holder, nursery=renewal, duration=self._settings.lease.duration),
         ):
-            manager = ProcessManager(self.log, stream, policy=self._policy, clock=now)
+            manager = ProcessManager(self._patient, stream, policy=self._policy, clock=now)
             await manager.begin()
             while owed := self._owed.pop(stream, None):
                 await manager.append(owed, owed[-1].because)
             self._managers[stream] = manager
             roster = await self._roster(stream)
             self.observers[stream] = Observer(
-                self.log,
+                self._patient,
                 hypervisor,
                 name=stream,
                 roster=roster,
@@ -198,7 +211,7 @@ class Service:
         settings = self._settings.qemu_log
         folder = log_folder(uri, os.environ, settings.folder)
         if settings.enabled and folder is not None:
-            follower = self.qemu_logs[stream] = QemuLogFollower(self.log, stream, folder)
+            follower = self.qemu_logs[stream] = QemuLogFollower(self._patient, stream, folder)
             await follower.begin()
             nursery.start_soon(follower.run)
 
@@ -206,7 +219,7 @@ class Service:
         """Have Nova's records of a host read, in its nursery."""
         settings, host, asks = self._settings, observed_host(stream) or "", self.models.derivation.asks
         records = Records(
-            self.log,
+            self._patient,
             nova,
             stream=stream,
             said=self.models.fleet,
@@ -244,9 +257,9 @@ class Service:
         await self._follower.caught_up()
         place = self._follower.models.fleet.places.get(stream, Place())
         present = {instance: known for instance, known in place.instances.items() if not known.gone}
-        labels = await self.log.labels([known.name.id for known in present.values() if known.name])
+        labels = await self._patient.labels([known.name.id for known in present.values() if known.name])
         # As the log has it: the fold passes over a record that it cannot read.
-        version = await self.log.version(stream)
+        version = await self._patient.version(stream)
         return Roster(
             version=version,
             epoch=place.host.epoch,
@@ -263,7 +276,7 @@ class Service:
     async def _seen_until(self, stream: str, version: int, place: Place) -> Timestamp:
         """Until when the last service saw the host: its last fact was true before it was recorded."""
         try:
-            [last] = await self.log.read_stream(stream, after=version - 1, limit=1)
+            [last] = await self._patient.read_stream(stream, after=version - 1, limit=1)
         except UnknownEventError:
             return place.recorded_at
         return min(last.recorded_at, last.event.observed_at)
@@ -333,9 +346,10 @@ async def serve(
     With `acting` it executes what it plans too: that makes the actors, on the service's own fold. With `nova` it reads
     Nova's records of the hosts. With `answering` it answers questions, from the first moment on.
     """
-    store = Store(log.database)
-    follower = await Follower.start(log, store)
+    await trio.to_thread.run_sync(lambda: log.database.make_sure(insist=False))
+    patient, store = PatientLog(log), Store(log.database)
+    follower = await Follower.start(patient, store)
     acts = acting(follower) if acting else None
     async with answering(log, store, follower) if answering else nullcontext() as house:
-        service = Service(log, settings, follower, listen=listen, acts=acts, nova=nova, house=house)
+        service = Service(log, settings, follower, patient=patient, listen=listen, acts=acts, nova=nova, house=house)
         await service.run(hosts, task_status=task_status)

@@ -17,6 +17,7 @@ from es_power.api.stream import Broadcast, told
 from es_power.domain.events import START, Position, Recorded
 from es_power.domain.streams import ACCESS
 from es_power.domain.time import Timestamp
+from es_power.ingest.recording import Recording
 from es_power.log import SqlLog
 from es_power.projections.access import Tokens
 from es_power.projections.as_of import Moment, bounds
@@ -47,6 +48,8 @@ class House:
     url: str = ""
     #: Whether all hosts that answer have been swept since the start.
     is_ready: bool = False
+    #: How it goes with recording, as the service says.
+    recording: Callable[[], Recording] = field(default=Recording)
     tokens: Tokens = field(default_factory=Tokens)
     sessions: Sessions = field(default_factory=Sessions)
     broadcast: Broadcast = field(default_factory=Broadcast)
@@ -95,8 +98,9 @@ class House:
             self._pasts.move_to_end(key)
             return self._pasts[key]
 
-    async def begin(self) -> None:
-        """Take up what was recorded before the service began."""
+    async def begin(self, recording: Callable[[], Recording] = Recording) -> None:
+        """Take up what was recorded before the service began; `recording` says from then on how it goes with that."""
+        self.recording = recording
         self.newest.begin = self.told = self.position
         self.tokens.apply(await self.log.read_stream(ACCESS))
 

@@ -21,8 +21,7 @@ from es_power.domain.streams import command as command_stream, observed_host
 from es_power.errors import CommandNotFoundError
 from es_power.ingest.clock import boot_id
 from es_power.ingest.hypervisor import Hypervisor
-from es_power.ingest.stream import ObserverStream
-from es_power.log.patience import append_patiently
+from es_power.ingest.stream import OwnStream
 from es_power.projections.fleet import Place
 from es_power.projections.readmodels import ReadModels
 
@@ -66,7 +65,7 @@ class Desk:
         log: EventLog,
         observer_stream: str,
         *,
-        own: ObserverStream,
+        own: OwnStream,
         models: Callable[[], ReadModels],
         caught_up: Callable[[], Awaitable[None]],
         hypervisor: Hypervisor,
@@ -164,7 +163,7 @@ class Desk:
     async def step(self, command: Command, *events: CommandEvent, labels: Sequence[LabelText] = ()) -> Position:
         """Append steps of a life where it has come to; ConcurrentAppendError where it has moved on meanwhile."""
         write = self.write(command, *events)
-        return await append_patiently(self.log, Append(writes=(write,), labels=tuple(labels)))
+        return await self.log.append(Append(writes=(write,), labels=tuple(labels)))
 
     def write(self, command: Command, *events: CommandEvent) -> Write:
         """The same, as a part of an append."""

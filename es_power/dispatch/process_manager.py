@@ -18,7 +18,6 @@ from es_power.domain.policy import Policy
 from es_power.domain.ports import Append, Clock, EventLog, Tracking, Write
 from es_power.domain.streams import command, planner
 from es_power.errors import ConcurrentAppendError
-from es_power.log.patience import append_patiently
 from es_power.projections.stop_commands import Derived
 
 _TOLD: Final[Mapping[type[CommandEvent], str]] = {
@@ -55,7 +54,7 @@ class ProcessManager:
         ):
             return
         begun = Write(stream=self._name, expected=len(records), events=(now,))
-        await append_patiently(self._log, Append(writes=(begun,)))
+        await self._log.append(Append(writes=(begun,)))
 
     async def append(self, derived: Sequence[Derived], position: Position) -> None:
         """Append what was derived for this host from records up to `position`, unless that was done before.
@@ -67,7 +66,7 @@ class ProcessManager:
             writes = await self._writes(mine)
             try:
                 tracking = Tracking(name=self._name, position=position)
-                await append_patiently(self._log, Append(writes=writes, tracking=tracking))
+                await self._log.append(Append(writes=writes, tracking=tracking))
             except ConcurrentAppendError as conflict:
                 if any(write.stream == conflict.stream and write.expected for write in writes):
                     continue  # an actor was there first; what it made of its command is read again

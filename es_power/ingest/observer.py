@@ -21,8 +21,8 @@ from es_power.domain.events import (
     GapClosed,
     GapOpened,
     GapReason,
-    HostSwept,
     InstanceId,
+    InventoryRecorded,
     ServiceStarted,
     ServiceStopped,
     SettingsRecorded,
@@ -35,19 +35,18 @@ from es_power.domain.time import SECOND, Timestamp
 from es_power.errors import HypervisorError, HypervisorUnavailableError
 from es_power.ingest.bridge import EventBridge, Overflow
 from es_power.ingest.clock import JUMP, ClockWatch, clock_state, now, steady
-from es_power.ingest.hypervisor import Announcement, Connection, Hypervisor, Info
+from es_power.ingest.hypervisor import Announcement, Connection, Hypervisor
 from es_power.ingest.jumps import Jumps
+from es_power.ingest.recording import Buffered
 from es_power.ingest.roster import Roster, naming
-from es_power.ingest.stream import ObserverStream
+from es_power.ingest.stream import OwnStream
+from es_power.ingest.sweep import Swept, Told
 
 STORM: Final = 64
 """So many VMs waiting to be asked are asked by one sweep instead."""
 
 FIRST_WAIT: Final = 0.1
 """Seconds before the first try to connect again; each later one waits twice as long."""
-
-_ODD: Final = 255
-"""Stands in a sweep's bytes for a number that does not fit in one."""
 
 GOODBYE: Final = 5.0
 """Seconds that a service which stops gives its last facts."""
@@ -92,7 +91,7 @@ class Observer:
         self._records = records
         self._clock = clock
         self._jumps = Jumps(ClockWatch(clock, steady), self._clock_jumped)
-        self._stream = ObserverStream(log, name, roster.version)
+        self._stream = OwnStream(log, name, roster.version)
         self._log = structlog.get_logger().bind(stream=name)
         self._wanted: dict[InstanceId, Trigger] = {}
         self._ask = trio.Event()
@@ -102,8 +101,12 @@ class Observer:
         #: What the present connection is called in facts.
         self._number = 0
         self._differed: tuple[int, int] | None = None
-        #: What the present connection's callbacks have delivered.
+        #: What the present connection's callbacks have delivered, and what of it is in the log, by identity: where that
+        #: was learnt too late to keep the bridge from handing it over once more.
         self._bridge: EventBridge[Announcement] | None = None
+        self._stored: dict[int, Announcement | Overflow[Announcement]] = {}
+        #: How many events earlier connections' bridges had no room for.
+        self._dropped = 0
         #: Set while a connection is open and its first sweep is in the log.
         self.seeing = trio.Event()
 
@@ -111,6 +114,14 @@ class Observer:
     def name(self) -> str:
         """The stream's name."""
         return self._stream.name
+
+    @property
+    def buffered(self) -> Buffered:
+        """How many events wait for the log, and how many found no room since the start."""
+        now = self._bridge.statistics() if self._bridge else None
+        if now is None:
+            return Buffered(waiting=0, dropped=self._dropped)
+        return Buffered(waiting=now.queued - now.emitted, dropped=self._dropped + now.dropped)
 
     def look_at(self, instance: InstanceId, trigger: Trigger) -> None:
         """Have one VM asked soon; several wishes for one VM are one question."""
@@ -192,6 +203,7 @@ class Observer:
     async def _session(self, connection: Connection) -> tuple[Timestamp, GapReason]:
         """Observe by one connection until it is lost, and say since when nobody sees the host, and why."""
         self._number = self._stream.version
+        self._dropped = self.buffered.dropped
         bridge = self._bridge = EventBridge(capacity=self._how.capacity)
         bridge.register_event_listener(self._announced)
         begun = self._clock()
@@ -229,38 +241,45 @@ class Observer:
                 return connection
 
     async def _open_gap(self, since: Timestamp, reason: GapReason) -> None:
-        if self._gap is None:
-            opened = GapOpened(observed_at=self._clock(), since=since, reason=reason)
-            await self._stream.append_at(self._jumps.before(lambda _: [opened]))
-            self._gap = since, reason
+        opened = GapOpened(observed_at=self._clock(), since=since, reason=reason)
+
+        def stored() -> None:
+            self._gap = self._gap or (since, reason)
+
+        await self._stream.append_at(self._jumps.before(lambda _: [] if self._gap else [opened]), stored=stored)
 
     # ------------------------------------------------------------------------------------------- announcements
 
     async def _announced(self, batch: Sequence[Announcement | Overflow[Announcement]]) -> None:
         """Append a batch as it came, and the gap that a loss opened; then have its VMs asked."""
+        await self._stream.settle()
+        # A batch whose emission was broken off comes again, though it may have come into the log.
+        batch = [item for item in batch if self._stored.get(id(item)) is not item]
         announcements = [item for item in batch if isinstance(item, Announcement)]
         overflows = [item for item in batch if isinstance(item, Overflow)]
         at = self._clock()
         names = self._roster.new_names((a.event.instance, a.name) for a in announcements)
         named, labels = naming(names, at)
-        opened: list[GapOpened] = []
 
         def build(_: int) -> Sequence[Event]:
+            opened = []
             if overflows and self._gap is None:
                 since = overflows[0].after.event.observed_at
                 opened.append(GapOpened(observed_at=at, since=since, reason=GapReason.OVERFLOW))
             return [*named, *(a.event for a in announcements), *opened]
 
-        await self._stream.append_at(self._jumps.before(build), labels=labels)
-        # Nothing is waited for from here on: a batch that was stored is not emitted a second time.
-        self._roster.names |= names
-        for announcement in announcements:
-            self.look_at(announcement.event.instance, Trigger.EVENT)
-        for gap in opened:
-            self._gap = gap.since, gap.reason
-        if overflows:
-            self._lost = (self._lost or 0) + sum(each.lost for each in overflows)
-            self.sweep_soon()
+        def stored() -> None:
+            self._stored = {id(item): item for item in batch}
+            self._roster.names |= names
+            for announcement in announcements:
+                self.look_at(announcement.event.instance, Trigger.EVENT)
+            if overflows:
+                self._gap = self._gap or (overflows[0].after.event.observed_at, GapReason.OVERFLOW)
+                self._lost = (self._lost or 0) + sum(each.lost for each in overflows)
+                self.sweep_soon()
+
+        await self._stream.append_at(self._jumps.before(build), labels=labels, stored=stored)
+        self._stored = {}
 
     async def _store_announcements(self) -> None:
         """Append what was delivered so far, before what was learnt later.
@@ -333,82 +352,49 @@ class Observer:
             answer = await self._look(connection, instance, Trigger.MISSING)
             if answer is not None:
                 gone.append(answer)
-        swept = _Swept(asked_at=asked_at, answered_at=self._clock(), number=number, listed=listed, dark=dark)
+        swept = Swept(asked_at=asked_at, answered_at=self._clock(), number=number, listed=listed, dark=dark)
         await self._store_announcements()
         names = self._roster.new_names((info.instance, info.name) for info in listed)
         named, labels = naming(names, swept.answered_at)
-        before = self._roster.inventory, self._roster.inventory_version
-        try:
-            facts = self._jumps.before(lambda version: self._facts_of(swept, [*named, *gone], version, connection))
-            await self._stream.append_at(facts, labels=labels)
-        except BaseException:
-            # It did not come into the log, so the next sweep has to say it all.
-            self._roster.inventory, self._roster.inventory_version = before
-            self._gap, self._lost = self._gap or dark[0], self._lost or dark[1]
-            raise
-        self._roster.names |= names
-        self._roster.forget(answer.instance for answer in gone if answer.state is None)
+        told: list[Told] = []
+
+        def build(version: int) -> Sequence[Event]:
+            told[:] = [self._facts_of(swept, [*named, *gone], version, connection)]
+            return told[0].events
+
+        def stored() -> None:
+            self._take_in(told[0])
+            self._roster.names |= names
+            self._roster.forget(answer.instance for answer in gone if answer.state is None)
+
+        await self._stream.append_at(self._jumps.before(build), labels=labels, stored=stored)
         self.seeing.set()
 
-    def _facts_of(
-        self, swept: "_Swept", before: Iterable[Event], version: int, connection: Connection
-    ) -> Sequence[Event]:
-        at, clock = swept.answered_at, clock_state()
-        events: list[Event] = []
+    def _facts_of(self, swept: Swept, before: Iterable[Event], version: int, connection: Connection) -> Told:
+        """Make facts of an answer; nothing is changed by that, since they may not come into the log."""
+        at, events = swept.answered_at, list[Event]()
         # What was lost after the question was asked is for the next sweep to find.
-        if self._gap is not None and (self._gap, self._lost) == swept.dark:
+        closes = self._gap is not None and (self._gap, self._lost) == swept.dark
+        if self._gap is not None and closes:
             since, reason = self._gap
             events.append(GapClosed(observed_at=at, since=since, reason=reason, lost=self._lost))
-            self._gap, self._lost = None, None
         events += before
-        odd = swept.odd()
-        members = tuple(info.instance for info in swept.listed)
-        events += self._roster.relist(members, at, version + len(events) + 1)
-        events.append(
-            HostSwept(
-                observed_at=at,
-                asked_at=swept.asked_at,
-                inventory=self._roster.inventory_version,
-                connection=self._number,
-                number=swept.number,
-                boot_id=connection.boot_id,
-                clock_synchronised=clock.synchronised,
-                clock_offset=clock.offset,
-                clock_error=clock.error,
-                states=swept.states(odd),
-                odd=odd,
-            )
-        )
-        records = self._records()
-        if records is not None and (len(members), records) != (self._differed or (records, records)):
-            self._differed = len(members), records
-            if records != len(members):
-                events.append(SweepCountDiffered(observed_at=at, found=len(members), records=records))
-        return events
+        inventory = self._roster.inventory_version
+        if not self._roster.has(swept.members):
+            inventory = version + len(events) + 1
+            events.append(InventoryRecorded(observed_at=at, instances=swept.members))
+        events.append(swept.fact(inventory, connection=self._number, boot_id=connection.boot_id))
+        records, differed = self._records(), self._differed
+        found = len(swept.members)
+        if records is not None and (found, records) != (differed or (records, records)):
+            differed = found, records
+            if records != found:
+                events.append(SweepCountDiffered(observed_at=at, found=found, records=records))
+        return Told(events=events, closes=closes, inventory=(swept.members, inventory), differed=differed)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Swept:
-    """One bulk answer, before it becomes facts."""
-
-    asked_at: Timestamp
-    answered_at: Timestamp
-    number: int
-    listed: Sequence[Info]
-    #: The gap that was open when it was asked, and how many events were known to be lost.
-    dark: tuple[tuple[Timestamp, GapReason] | None, int | None]
-
-    def states(self, odd: Iterable[tuple[int, int, int]]) -> bytes:
-        """Two bytes for each VM: state and reason, 255 and 255 where the answer is `odd`."""
-        numbers = [number for info in self.listed for number in (info.state, info.reason)]
-        for index, _, _ in odd:
-            numbers[2 * index : 2 * index + 2] = _ODD, _ODD
-        return bytes(numbers)
-
-    def odd(self) -> tuple[tuple[int, int, int], ...]:
-        """The answers that do not fit in two bytes."""
-        return tuple((index, info.state, info.reason) for index, info in enumerate(self.listed) if not _fits(info))
-
-
-def _fits(info: Info) -> bool:
-    return 0 <= info.state < _ODD and 0 <= info.reason < _ODD
+    def _take_in(self, told: Told) -> None:
+        """Know what the log knows now."""
+        if told.closes:
+            self._gap, self._lost = None, None
+        self._roster.inventory, self._roster.inventory_version = told.inventory
+        self._differed = told.differed

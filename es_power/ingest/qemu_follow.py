@@ -23,7 +23,7 @@ from es_power.ingest.clock import now
 from es_power.ingest.naming import driver_of, is_local
 from es_power.ingest.qemu_files import News, Opened, Place, QemuFiles
 from es_power.ingest.qemu_log import Ending, QemuLine, Starting, Terminating
-from es_power.ingest.stream import ObserverStream
+from es_power.ingest.stream import OwnStream
 from es_power.log.labels import make_label
 
 SPACING: Final = 1.0
@@ -83,7 +83,7 @@ class QemuLogFollower:
         self, log: EventLog, observer_stream: str, folder: Path, *, spacing: float = SPACING, clock: Clock = now
     ) -> None:
         self._log = log
-        self._stream = ObserverStream(log, qemu_log(observer_stream), 0)
+        self._stream = OwnStream(log, qemu_log(observer_stream), 0)
         self._folder = folder
         self._spacing = spacing
         self._clock = clock

@@ -33,7 +33,7 @@ from es_power.errors import NovaError, UnknownEventError
 from es_power.ingest.clock import now
 from es_power.ingest.inquiries import Inquiries, Questions
 from es_power.ingest.nova_history import NovaStops, nova_time
-from es_power.ingest.stream import ObserverStream
+from es_power.ingest.stream import OwnStream
 from es_power.ingest.stuck import PendingTasks
 from es_power.nova import InstanceAction, ServerRecord
 
@@ -118,7 +118,7 @@ class Records:
         self._questions = questions
         self._clock = clock
         self._host = observed_host(stream) or ""
-        self._stream = ObserverStream(log, records(stream), 0)
+        self._stream = OwnStream(log, records(stream), 0)
         self._tell = structlog.get_logger().bind(stream=self._stream.name)
         self._tasks = PendingTasks()
         self._stops = NovaStops(host=self._host, acts=how.acts)

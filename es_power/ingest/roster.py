@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from es_power.domain.events import Event, InstanceId, InstanceNamed, InventoryRecorded
+from es_power.domain.events import Event, InstanceId, InstanceNamed
 from es_power.domain.ports import LabelText
 from es_power.domain.time import Timestamp
 from es_power.ingest.hypervisor import Info
@@ -44,12 +44,9 @@ class Roster:
         """The VMs that should have been listed."""
         return sorted(self.names.keys() - {info.instance for info in listed})
 
-    def relist(self, members: tuple[InstanceId, ...], at: Timestamp, version: int) -> list[Event]:
-        """Take in the members of a sweep; a new inventory, which will be `version`, where they changed."""
-        if members == self.inventory and self.inventory_version:
-            return []
-        self.inventory, self.inventory_version = members, version
-        return [InventoryRecorded(observed_at=at, instances=members)]
+    def has(self, members: tuple[InstanceId, ...]) -> bool:
+        """Whether the newest inventory lists exactly these."""
+        return members == self.inventory and bool(self.inventory_version)
 
 
 def naming(names: Mapping[InstanceId, str], at: Timestamp) -> tuple[list[Event], list[LabelText]]:

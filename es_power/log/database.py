@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 
 from es_power.errors import LogNotFoundError, LogUnavailableError
-from es_power.log.refusals import translate_errors
+from es_power.log.refusals import is_of_the_disk, translate_errors
 
 Mode = Literal["read", "write"]
 
@@ -78,6 +78,8 @@ class Database:
         self._reading: AbstractContextManager[object] = self._writing if self.in_memory else nullcontext()
         #: Which file is written (device and inode), from the first connection on.
         self._file: tuple[int, int] | None = None
+        #: Whether it is unknown how much of what was written last is on disk; see `make_sure`.
+        self._doubtful = False
         #: Time and size of a file that is read as it stands, since it cannot be opened as a log in use.
         self._frozen: tuple[int, int] | None = None
         self.engine = self._sqlite() if self.is_sqlite else self._postgres()
@@ -98,14 +100,42 @@ class Database:
 
         On SQLite nobody else writes from its first moment on; on PostgreSQL it is the block that takes a lock.
         """
-        with (
-            self._writing,
-            translate_errors(str(self.place)),
-            self.engine.connect() as connection,
-            connection.execution_options(begin="BEGIN IMMEDIATE").begin(),
-        ):
-            yield connection
-            self._require_in_place()
+        with self._writing, translate_errors(str(self.place)):
+            if self._doubtful:
+                self.make_sure()
+            try:
+                with (
+                    self.engine.connect() as connection,
+                    connection.execution_options(begin="BEGIN IMMEDIATE").begin(),
+                ):
+                    yield connection
+                    self._require_in_place()
+            except (sa.exc.DBAPIError, sqlite3.Error) as error:
+                if is_of_the_disk(error):
+                    self._doubtful = True
+                    self.engine.dispose()
+                raise
+
+    def make_sure(self, *, insist: bool = True) -> None:
+        """Write what SQLite's write-ahead log holds into the file, sync that, and let the write-ahead log begin anew.
+
+        After an error of the disk this comes before all else. Linux reports a failed fsync once, and calls the pages
+        clean: the next fsync succeeds without having written them, though whoever reads finds them in memory. So what
+        is found there must be written again before anybody may be told that it is stored. The same holds for what a
+        start finds: perhaps the last service died of such an error.
+
+        Raises LogUnavailableError where it fails, and, where one `insist`s, while somebody reads.
+        """
+        if self.place.path is None:
+            return
+        with self._writing, translate_errors(str(self.place)), closing(self._connect_sqlite()) as connection:
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy and insist:
+            raise LogUnavailableError(
+                f"the disk that holds {self.place} had an error; what was written last is written anew before anything "
+                "else is, and somebody who reads the log keeps that from happening"
+            )
+        self._doubtful = False
 
     def compile(self, statement: sa.ClauseElement, *parameters: str) -> str:
         """Give the SQL of a statement whose parameters come as a tuple in this order, for `exec_driver_sql`."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
+import structlog
 import trio
 
 from es_power.domain.streams import stream_id
@@ -102,12 +103,22 @@ class _Claim:
     async def wait_for_row(self) -> int:
         """Take the row and give its epoch, after the rest of a lease that nobody renews any more."""
         seen: int | None = None
-        while isinstance(found := await self._in_thread(self._take), _Held):
-            if seen not in {None, found.expires_at}:
-                raise LeaseHeldError(self._stream, found.holder)
-            seen = found.expires_at
-            await trio.sleep(min(found.remaining, self._duration / _LOOKS))
-        return found
+        said = False
+        while True:
+            wait = self._duration / _LOOKS
+            try:
+                found = await self._in_thread(self._take)
+                if not isinstance(found, _Held):
+                    return found
+                if seen not in {None, found.expires_at}:
+                    raise LeaseHeldError(self._stream, found.holder)
+                seen, wait = found.expires_at, min(found.remaining, wait)
+            except LogUnavailableError as error:
+                # Its log was opened before, so this is no mistake in the settings.
+                if not said:
+                    structlog.get_logger().error("the lease cannot be taken; trying on", because=str(error))
+                said = True
+            await trio.sleep(wait)
 
     async def renew(self, epoch: int, scope: trio.CancelScope) -> None:
         """Renew the row until cancelled; LeaseHeldError where somebody else took it.

@@ -10,7 +10,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from es_power.errors import LogError, LogNotFoundError, LogUnavailableError
+from es_power.errors import LogError, LogFullError, LogNotFoundError, LogUnavailableError
 
 _FULL: Final = "the disk that holds {place} is full; free some space there. Nothing that was acknowledged is lost"
 
@@ -18,9 +18,9 @@ _DAMAGED: Final = "{place} is damaged; stop the service, keep a copy of the file
 
 #: By SQLite's result code: an extended one where it says more than the primary one in its last byte.
 _SQLITE: Final[Mapping[int, tuple[type[LogError], str]]] = {
-    sqlite3.SQLITE_FULL: (LogUnavailableError, _FULL),
+    sqlite3.SQLITE_FULL: (LogFullError, _FULL),
     # There was no room for the file of shared memory beside the log.
-    sqlite3.SQLITE_IOERR_SHMSIZE: (LogUnavailableError, _FULL),
+    sqlite3.SQLITE_IOERR_SHMSIZE: (LogFullError, _FULL),
     sqlite3.SQLITE_READONLY: (
         LogUnavailableError,
         "{place} can only be read; check the owner and the mode of the file and its directory, and the mount",
@@ -46,7 +46,7 @@ _SQLITE: Final[Mapping[int, tuple[type[LogError], str]]] = {
 
 #: By SQLSTATE (PostgreSQL's appendix A).
 _POSTGRES: Final[Mapping[str, tuple[type[LogError], str]]] = {
-    "53100": (LogUnavailableError, _FULL),
+    "53100": (LogFullError, _FULL),
     "25006": (
         LogUnavailableError,
         "{place} can only be read; give the primary server, opened for writing, with --log or ES_POWER_LOG",
@@ -67,6 +67,12 @@ def translate_errors(place: str) -> Iterator[None]:
         raise _explain(error.orig, place) from error
     except sqlite3.Error as error:
         raise _explain(error, place) from error
+
+
+def is_of_the_disk(error: sa.exc.DBAPIError | sqlite3.Error) -> bool:
+    """Tell whether SQLite could not read, write or sync a file, so that it is unknown what of it is on disk."""
+    said = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    return getattr(said, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR
 
 
 def undecodable(error: BaseException) -> bool:

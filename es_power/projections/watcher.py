@@ -1,6 +1,7 @@
 """The live end of a log: fold what it gains, and tell others."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final, Self
 
 import structlog
@@ -8,13 +9,10 @@ import trio
 
 from es_power.domain.events import Position, Recorded
 from es_power.domain.ports import EventReader
-from es_power.errors import LogUnavailableError, TablesDamagedError
+from es_power.errors import LogRewoundError, TablesDamagedError, UnknownEventError
 from es_power.projections.reader import load, next_batch
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
-
-ASK_AGAIN: Final = 1.0
-"""Seconds after which a log that did not answer is asked again."""
 
 GATHER: Final = 0.05
 """Seconds in which what the log gains is gathered, so that a storm does not fold, and commit, each record by itself."""
@@ -30,6 +28,7 @@ class Watcher:
         self._store = store
         self.models = models
         self._told = 0
+        self._last: Recorded | None = None
         self._folded = trio.Event()
 
     @classmethod
@@ -57,6 +56,7 @@ class Watcher:
         """Fold until cancelled; `listener` is awaited with each batch and what it led to."""
         while True:
             batch = await self._next()
+            self._last = batch[-1]
             step = self.models.apply(batch)
             self._tell_of_what_was_set_aside()
             await self._hand_on(batch, step, listener)
@@ -70,19 +70,24 @@ class Watcher:
         self._folded = trio.Event()
 
     async def _next(self) -> Sequence[Recorded]:
-        """Wait for what the log gains; a log that does not answer is asked again."""
-        while True:
-            try:
-                if batch := await next_batch(self._log, self.models):
-                    return batch
-                # The end of the log may have been a record that was set aside, in no batch.
-                self._tell_of_what_was_set_aside()
-                self._wake()
-                await self._log.wait_beyond(self.models.fleet.position)
-                await trio.sleep(GATHER)
-            except LogUnavailableError as error:
-                structlog.get_logger().error("the log cannot be read now", error=str(error))
-                await trio.sleep(ASK_AGAIN)
+        """Wait for what the log gains."""
+        while not (batch := await next_batch(self._log, self.models)):
+            # The end of the log may have been a record that was set aside, in no batch.
+            self._tell_of_what_was_set_aside()
+            self._wake()
+            await self._log.wait_beyond(self.models.fleet.position)
+            await trio.sleep(GATHER)
+            await self._require_same_log()
+        return batch
+
+    async def _require_same_log(self) -> None:
+        """Find out whether the log was replaced by one that has grown since: what was read last must still be there."""
+        if self._last is not None:
+            position = self._last.position
+            with suppress(UnknownEventError):  # damaged since; it was folded while it was whole
+                for found in await self._log.read(after=Position(position - 1), until=position):
+                    if found != self._last:
+                        raise LogRewoundError(checkpoint=position, head=await self._log.head())
 
     def _tell_of_what_was_set_aside(self) -> None:
         quarantined = list(self.models.fleet.quarantined.items())

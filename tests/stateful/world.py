@@ -38,6 +38,7 @@ from es_power.ingest.declarations import clear, declare
 from es_power.ingest.hypervisor import Announcement
 from es_power.ingest.records import NovaReader
 from es_power.log.database import Database
+from es_power.log.patience import PatientLog
 from es_power.log.upgrade import ensure_schema
 from es_power.log.writer import SqlLog
 from es_power.projections.follower import Follower
@@ -202,7 +203,7 @@ class World:
             return
         self.policy = policy
         self.ended = trio.Event()
-        follower = await Follower.start(self.log, Store(self.log.database))
+        follower = await Follower.start(PatientLog(self.log), Store(self.log.database))
         self.service = Service(self.log, self.settings(), follower, nova=self.nova)
         self.scope = trio.CancelScope()
         self.nursery.start_soon(self._run, self.service)

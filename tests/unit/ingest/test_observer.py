@@ -33,6 +33,7 @@ from es_power.ingest.clock import now
 from es_power.ingest.hypervisor import Info
 from es_power.ingest.observer import Observer, Observing
 from es_power.ingest.roster import Roster
+from es_power.log.patience import PatientLog
 from es_power.testing.hypervisor import FakeConnection, FakeHypervisor
 from es_power.testing.memory import MemoryLog
 
@@ -59,7 +60,7 @@ async def observed(
     clock: Clock = now,
 ) -> AsyncIterator[Observer]:
     observer = Observer(
-        log,
+        PatientLog(log),
         host,
         name=STREAM,
         roster=roster or Roster(),
