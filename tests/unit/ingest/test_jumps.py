@@ -12,6 +12,7 @@ from es_power.ingest.clock import ClockWatch
 from es_power.ingest.jumps import Jumps
 from es_power.ingest.observer import Observer
 from es_power.ingest.roster import Roster
+from es_power.log.patience import PatientLog
 from es_power.testing.facts import T0
 from es_power.testing.hypervisor import FakeHypervisor
 from es_power.testing.memory import MemoryLog
@@ -34,7 +35,9 @@ class Clocks:
 
 
 async def observing(nursery: trio.Nursery, log: MemoryLog, host: FakeHypervisor, clocks: Clocks) -> Observer:
-    observer = Observer(log, host, name=STREAM, roster=Roster(), how=HOW, clock=clocks.wall, steady=clocks.steady)
+    observer = Observer(
+        PatientLog(log), host, name=STREAM, roster=Roster(), how=HOW, clock=clocks.wall, steady=clocks.steady
+    )
     nursery.start_soon(observer.run, await host.open())
     await observer.seeing.wait()
     return observer
