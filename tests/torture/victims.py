@@ -1,0 +1,59 @@
+"""Processes that are made to be killed: ``python -m tests.torture.victims`` forks one for each line (`rigs.forks`).
+
+A line is a `Victim` as JSON. What a victim is given to store, and what was acknowledged, it says into a file: `ledger`.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import trio
+
+from es_power.log import open_log
+from tests.rigs.forks import serve
+from tests.torture import ledger, writer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Victim:
+    """What one process does until it is killed."""
+
+    #: Where its log is.
+    log: str
+    #: Where it says what was acknowledged, and what it printed: another file system than the log's may be cut.
+    place: str
+    seed: int = 0
+    #: FULL; another is a broken variant.
+    synchronous: str = "FULL"
+
+    @property
+    def said(self) -> Path:
+        """The file of what was acknowledged."""
+        return Path(self.place) / "said"
+
+    @property
+    def line(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of(cls, line: str) -> "Victim":
+        return cls(**json.loads(line))
+
+
+def live(victim: Victim) -> None:
+    """Do it."""
+    ledger.tell(ledger.appender(victim.said))
+    if victim.synchronous != "FULL":
+        writer.weaken(f"synchronous={victim.synchronous}")
+    trio.run(_write, victim)
+
+
+async def _write(victim: Victim) -> None:
+    async with open_log(victim.log, mode="write") as log:
+        await writer.write(log, seed=victim.seed)
+
+
+if __name__ == "__main__":
+    import alembic.command  # noqa: F401 (else each of them would import it, to create its log)
+
+    serve(lambda line: live(Victim.of(line)), lambda line: Path(Victim.of(line).place))
