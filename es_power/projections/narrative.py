@@ -193,18 +193,20 @@ async def _entries(view: View, instance: InstanceId, *, after: Position, until: 
     streams = view.fleet.hosts_of(instance)
     shown = {*streams, *view.fleet.told.get(instance, {})}
     stored: list[Entry] = []
-    first: dict[str, Position] = {}
     since = view.rest.since
     if since:
         stored = await trio.to_thread.run_sync(
             lambda: view.store.history(instance, shown, after=after, until=min(until, since))
         )
-        first = await trio.to_thread.run_sync(lambda: view.store.first_seen(instance))
     newer = [
         entry
         for entry in view.rest.entries.values()
         if entry.instance == instance or (entry.instance is None and entry.stream in shown)
     ]
+    of_hosts = {entry.stream for entry in (*stored, *newer) if entry.instance is None}
+    first: dict[str, Position] = {}
+    if since and of_hosts:
+        first = await trio.to_thread.run_sync(lambda: view.store.first_seen(instance, of_hosts))
     for entry in newer:
         if entry.instance == instance:
             first[entry.stream] = min(entry.position, first.get(entry.stream, entry.position))

@@ -55,7 +55,7 @@ from es_power.projections.tables import (
 )
 from es_power.projections.times import BLOCK, Block, Times
 
-VERSION: Final = 5
+VERSION: Final = 6
 """Of the tables' meaning; tables of another version are not read, but rebuilt."""
 
 _NAME: Final = "read models"
@@ -179,17 +179,26 @@ class Store:
     ) -> list[Entry]:
         """Entries of one VM, and of the hosts that showed it, that begin by `until` and do not end by `after`."""
         table = HISTORY.c
-        of_hosts = sa.and_(table.instance.is_(None), table.stream.in_(streams))
-        # How far an open run goes, its host knows.
-        ends_later = sa.or_(table.last_position > after, table.sweeps.is_not(None))
-        return self._entries(sa.or_(table.instance == instance.bytes, of_hosts), table.position <= until, ends_later)
+        of_vm, of_hosts = table.instance == instance.bytes, sa.and_(table.instance.is_(None), table.stream.in_(streams))
+        # Each is found in an index of its own, whose rows say how far they go; of an open run, its host knows that.
+        within = [(each, table.position <= until, table.last_position > after) for each in (of_vm, of_hosts)]
+        entries = {
+            (entry.position, entry.index): entry
+            for some in self.some(sa.select(HISTORY).where(*each) for each in (*within, (of_vm, table.open)))
+            for entry in some
+        }
+        return [entry for entry in entries.values() if entry.position <= until]
 
-    def first_seen(self, instance: InstanceId) -> dict[str, Position]:
-        """Where each stream that bears a VM's facts first mentions it."""
-        first = sa.func.min(HISTORY.c.position)
-        query = sa.select(HISTORY.c.stream, first).where(HISTORY.c.instance == instance.bytes).group_by("stream")
+    def first_seen(self, instance: InstanceId, streams: Iterable[str]) -> dict[str, Position]:
+        """Where each of these streams first mentions a VM; those that do not are left out."""
+        table, found = HISTORY.c, {}
         with self._database.read() as connection:
-            return {stream: Position(position) for stream, position in connection.execute(query)}
+            for stream in streams:
+                of_both = sa.and_(table.instance == instance.bytes, table.stream == stream)
+                query = sa.select(table.position).where(of_both).order_by(table.position).limit(1)
+                if (position := connection.scalar(query)) is not None:
+                    found[stream] = Position(position)
+        return found
 
     def of_hosts(self, kinds: Collection[str], *, until: Position) -> list[Entry]:
         """Entries about hosts of these kinds."""

@@ -77,6 +77,8 @@ VOUCHED: Final = sa.Table(
     sa.Column("record", sa.LargeBinary, nullable=False),
 )
 
+OF_VMS: Final = sa.text("instance IS NOT NULL")
+OF_HOSTS: Final = sa.text("instance IS NULL")
 LOGGED: Final = sa.text(
     "kind IN ('QemuStarted', 'QemuEnded', 'NovaTransitionLogged', 'ImportedQemuStarted', 'ImportedQemuEnded', "
     "'ImportedNovaTransitionLogged', 'ImportedStateObserved', 'ImportedLifecycleEvent')"
@@ -114,9 +116,10 @@ HISTORY: Final = sa.Table(
     sa.Column("count", sa.BigInteger, nullable=False),
     sa.Column("open", sa.Boolean, nullable=False),
     sa.Column("sweeps", sa.BigInteger),
-    sa.Index("history_instance", "instance", "position"),
+    sa.Index("history_instance", "instance", "position", "last_position", sqlite_where=OF_VMS, postgresql_where=OF_VMS),
+    sa.Index("history_of_hosts", "stream", "position", sqlite_where=OF_HOSTS, postgresql_where=OF_HOSTS),
     sa.Index("history_logged", "instance", "observed_at", sqlite_where=LOGGED, postgresql_where=LOGGED),
-    sa.Index("history_open", "open", sqlite_where=sa.text("open"), postgresql_where=sa.text("open")),
+    sa.Index("history_open", "instance", sqlite_where=sa.text("open"), postgresql_where=sa.text("open")),
 )
 
 STOP_COMMANDS: Final = sa.Table(
