@@ -145,8 +145,8 @@ def _signature(line: str) -> Signature:
 
 
 def is_name(text: str) -> bool:
-    """Whether a key may bear that name: no blank of any kind in it, and no plus."""
-    return bool(text) and "+" not in text and not any(char.isspace() for char in text)
+    """Whether a key may bear that name: UTF-8, no blank of any kind in it, and no plus."""
+    return bool(text) and not any(char == "+" or char.isspace() or "\ud800" <= char <= "\udfff" for char in text)
 
 
 def read_base64(text: str, size: int | None = None) -> bytes:

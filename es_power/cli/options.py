@@ -65,6 +65,8 @@ AsOfOption = Annotated[
         help=f"What was true at that TIME, by what is known now; at a POSITION, what the log knew there. {UNDERSTOOD}",
     ),
 ]
+_SAID: Final = 1000  # characters of a line of words: what somebody wrote may be told in it, at whatever length
+
 KnownAtOption = Annotated[
     str | None, typer.Option("--known-at", metavar="TIME|POSITION", help="Only by what the log knew then.")
 ]
@@ -161,7 +163,16 @@ class Printer:
 
 def note(line: str) -> None:
     """Tell the person at the terminal something that is not part of the answer."""
-    typer.echo(line, err=True)
+    typer.echo(one_line(line), err=True)
+
+
+def one_line(text: str) -> str:
+    """Cut words for a person where they are too long, without anything in them that a terminal would obey.
+
+    A backslash stays one, since words often hold what was escaped before.
+    """
+    cut = text if len(text) <= _SAID else f"{text[: _SAID - 1]}…"
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in cut)
 
 
 # ---------------------------------------------------------------------------------------------------- times

@@ -38,6 +38,7 @@ from es_power.cli import (
     uptime,
     why,
 )
+from es_power.cli.options import one_line
 from es_power.errors import EsPowerError
 from es_power.identity import package_version
 
@@ -152,6 +153,5 @@ def _text(error: EsPowerError | typer.TyperException | OSError) -> str:
 
 def _complain(line: str) -> None:
     """Write one line to standard error, without anything that a terminal would obey."""
-    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
     with contextlib.suppress(BrokenPipeError):
-        print(f"es-power: {shown}", file=sys.stderr)  # noqa: T201
+        print(f"es-power: {one_line(line)}", file=sys.stderr)  # noqa: T201

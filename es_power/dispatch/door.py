@@ -109,6 +109,14 @@ _WISH: Final[msgspec.json.Decoder[AnyWish]] = msgspec.json.Decoder(AnyWish)
 _ANSWER: Final = msgspec.json.Decoder(_Answer)
 
 
+def read_wish(line: bytes) -> AnyWish:
+    """Read what somebody at the door says; ValueError where it is no wish."""
+    try:
+        return _WISH.decode(line)
+    except RecursionError:
+        raise ValueError("brackets in brackets without end") from None
+
+
 # ------------------------------------------------------------------------------------------------------- the place
 
 
@@ -180,9 +188,9 @@ async def _answer(stream: trio.SocketStream, hear: Hear, operators: Iterable[str
         return _Answer(said=f"{user} may not act here: name the user, or @ a group, in [act] operators", exit_code=1)
     try:
         with trio.fail_after(PATIENCE):
-            wish = _WISH.decode(await _line(stream))
+            wish = read_wish(await _line(stream))
         return _Answer(said=await hear(wish, f"{wish.by}, through {user}" if wish.by else user))
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+    except ValueError as error:  # msgspec's are some
         return _Answer(said=f"that is no wish that this actor understands: {error}", exit_code=2)
     except trio.TooSlowError:
         return _Answer(said="nothing was wished in time", exit_code=2)
@@ -265,7 +273,7 @@ async def wish_at(path: Path, wish: AnyWish) -> str:
             with trio.fail_after(ANSWER_WITHIN):
                 await stream.send_all(msgspec.json.encode(wish) + b"\n")
                 answer = _ANSWER.decode(await _line(stream))
-        except (trio.BrokenResourceError, trio.TooSlowError, msgspec.DecodeError) as error:
+        except (trio.BrokenResourceError, trio.TooSlowError, ValueError, RecursionError) as error:
             raise ActorUnavailableError(
                 f"the actor at {path} gave no answer; whether it did so is in the log: `es-power commands list`"
             ) from error

@@ -5,7 +5,7 @@ A line that is not JSON, or whose fact is not one that this version knows with a
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
-from typing import Any, Final, get_type_hints
+from typing import Annotated, Any, Final, get_type_hints
 
 import msgspec
 
@@ -38,14 +38,18 @@ _HINTS: Final = {name: get_type_hints(event) for name, event in _KINDS.items()}
 _NANOSECONDS: Final = len("2026-11-22T03:12:07.412345678Z")
 
 
+# As any database can hold it.
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
 class _Line(msgspec.Struct, frozen=True):
-    position: int
+    position: _Number
     stream: str
-    version: int
+    version: _Number
     recorded_at: str
     type: str
     data: dict[str, Any]
-    index: int | None = None
+    index: _Number | None = None
 
 
 _READ: Final = msgspec.json.Decoder(_Line).decode

@@ -27,7 +27,8 @@ HELD: Final = 10_000
 
 STDIN: Final = Path("-")
 
-_ROTATED: Final = re.compile(r"(.+?\.log)(?:[.-](\d{1,14}))?(?:[.-][\w-]+)*", re.DOTALL)
+# No two parts of it may take the same characters, or some names would be tried in more ways than there is time for.
+_ROTATED: Final = re.compile(r"(.+?\.log)(?:[.-](\d{1,14}))?(?:[.-]+\w+)*", re.DOTALL)
 _DATED: Final = 10**6  # logrotate's dateext
 
 

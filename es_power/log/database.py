@@ -50,6 +50,7 @@ def parse_place(place: str | Path) -> Place:
     if "://" not in text:
         return Place(path=Path(text).absolute())
     try:
+        text.encode()  # a path may be any bytes, a URL is text
         url = sa.make_url(text)
     except (sa.exc.ArgumentError, ValueError) as error:
         raise LogNotFoundError("the log's URL cannot be read; it looks like postgresql://user@host/database") from error

@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.structs import fields
@@ -35,9 +36,12 @@ from es_power.settings.sections import (
     Modes,
     NamedHost,
     Names,
+    Place,
     PolicyName,
     Seconds,
     Settings,
+    Text,
+    Uri,
     Uris,
 )
 from es_power.timewords import span
@@ -60,6 +64,7 @@ def load(
             reading.file(path, required=False)
     reading.variables(environ)
     reading.flags(overrides)
+    reading.default_uri(environ)
     if reading.problems:
         raise SettingsError(reading.problems)
     return reading.settings(environ)
@@ -84,7 +89,9 @@ class _Reading:
             self.problems.append(f"{path}: cannot be read ({error.strerror}); make it a file that this user can read")
         except UnicodeDecodeError:
             self.problems.append(f"{path}: is not text in UTF-8; save it as that")
-        except tomllib.TOMLDecodeError as error:
+        except RecursionError:
+            self.problems.append(f"{path}: has brackets in brackets without end; no setting is so deep")
+        except ValueError as error:  # tomllib's own, and Python's about a number of thousands of digits
             self.problems.append(f"{path}: is not TOML: {error}")
         else:
             self._document(str(path), document)
@@ -113,13 +120,19 @@ class _Reading:
                 self.problems.append(f"command line: unknown setting {key}; {_suggest(key, FIELDS)}")
         self._overlay("command line", values)
 
+    def default_uri(self, environ: Mapping[str, str]) -> None:
+        """Where nobody said what to observe, read what all of libvirt's programs go by."""
+        values: dict[str, Any] = {"host.uri": DEFAULT_URI}
+        if uri := environ.get("LIBVIRT_DEFAULT_URI"):
+            self._take(values, "host.uri", uri, where="environment: LIBVIRT_DEFAULT_URI", strict=False)
+        self.hosts = self.hosts or [Host(uri=values["host.uri"])]
+
     def settings(self, environ: Mapping[str, str]) -> Settings:
         """Put together what was said, and what follows where nothing was."""
         path = str(self.values.pop("log.path", "") or default_log_path(environ, os.geteuid()))
         if path.startswith("~/"):  # no shell has seen it
             path = str(home(environ) / path[2:])
-        hosts = self.hosts or [Host(uri=environ.get("LIBVIRT_DEFAULT_URI") or DEFAULT_URI)]
-        sections: dict[str, Any] = {"log": {"path": path}, "hosts": msgspec.to_builtins(hosts)}
+        sections: dict[str, Any] = {"log": {"path": path}, "hosts": msgspec.to_builtins(self.hosts)}
         for key, value in self.values.items():
             section, _, name = key.partition(".")
             sections.setdefault(section, {})[name] = value
@@ -165,7 +178,7 @@ class _Reading:
             values[key] = _convert(kind, value, strict=strict)
         except SettingsError as error:
             self.problems.append(f"{where}: {error}")
-        except (ValueError, msgspec.ValidationError):
+        except (ValueError, OverflowError, msgspec.ValidationError):
             meaning = kind.__metadata__[0].description
             self.problems.append(f"{where} is {value!r:.80}; it must be {meaning}")
 
@@ -183,6 +196,8 @@ class _Reading:
 
 def _convert(kind: Any, value: object, *, strict: bool) -> object:
     """Read one value as its kind; text from a variable or a flag may stand for a number (not strict)."""
+    if isinstance(value, str) and kind not in (Place, Text):
+        value.encode()  # what is no text is none in any form; only the name of a file may be so
     if isinstance(value, str) and kind == Seconds:
         value = span(value) / SECOND
     if isinstance(value, str) and kind in (Uris, Names):
@@ -192,6 +207,9 @@ def _convert(kind: Any, value: object, *, strict: bool) -> object:
     converted: object = msgspec.convert(value, kind, strict=strict)
     if isinstance(converted, str) and kind == PolicyName:
         get_policy(converted)
+    if kind in (Uri, Uris):
+        for uri in [converted] if isinstance(converted, str) else msgspec.convert(converted, Uris):
+            urlsplit(uri)
     return converted
 
 

@@ -1,0 +1,96 @@
+"""What fuzzing found, each once and for ever; the words are those that are said now."""
+
+from pathlib import Path
+
+import pytest
+
+from es_power.audit.keys import VerifierKey
+from es_power.cli.options import note
+from es_power.dispatch.door import read_wish
+from es_power.errors import LogNotFoundError, NoteError, SettingsError
+from es_power.ingest.jsonl import JsonlReader
+from es_power.ingest.log_files import log_name
+from es_power.log.database import parse_place
+from es_power.settings import load
+from tests.torture.inputs import KINDS, find
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"[bridge]\ncapacity = {'9' * 5000}\n", "is not TOML: Exceeds the limit"),
+        (f"[log]\npath = {'[' * 3000}\n", "has brackets in brackets without end"),
+        (f'[sweep]\nspacing = "{"9" * 400}"\n', "it must be a time above zero"),
+        ('[observe]\nuri = ["qemu://[abc/system"]\n', "it must be a list of libvirt URIs"),
+        ('[[host]]\nname = "a"\nuri = "test://\N{ACCOUNT OF}/x"\n', "it must be a libvirt URI"),
+    ],
+)
+def test_settings_that_no_number_or_address_can_be_made_of_are_a_problem(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "config.toml").write_text(text)
+
+    with pytest.raises(SettingsError) as raised:
+        load(tmp_path / "config.toml", environ={})
+
+    [problem] = raised.value.problems
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"LIBVIRT_DEFAULT_URI": "qemu:// system"},
+        {"LIBVIRT_DEFAULT_URI": "qemu://[abc/system"},
+        {"ES_POWER_OBSERVE_URI": "qemu://\udcff/system"},
+    ],
+)
+def test_a_variable_that_is_no_uri_is_a_problem(environ: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="URI"):
+        load(environ=environ)
+
+
+def test_a_place_in_bytes_that_are_no_text_is_a_path_and_never_a_url() -> None:
+    assert parse_place("log\udcff.db").path == Path("log\udcff.db").absolute()
+    with pytest.raises(LogNotFoundError, match="cannot be read"):
+        parse_place("postgresql://user@host/\udcff")
+
+
+@pytest.mark.parametrize("number", ["-1", "9223372036854775808", "-9223372036854775809", "9" * 25])
+@pytest.mark.parametrize("field", ["position", "version", "index"])
+def test_a_line_of_an_export_with_a_number_that_no_log_has_is_counted(field: str, number: str) -> None:
+    [line, *_] = KINDS["exports"].samples()
+    other = line.replace(b'{"position": 1', f'{{"index": 1, "position": 1, "{field}": {number}'.encode(), 1)
+    assert other != line
+    reader = JsonlReader()
+
+    assert (reader.feed(other).facts, reader.unparsed) == ([], (1, 1))
+
+
+def test_a_file_name_is_read_in_one_way_only() -> None:
+    # It took for ever: each of the words could be one part of the name, or several.
+    assert (
+        log_name(Path("web.log" + "-20261122.xz" * 18 + "\N{SNOWMAN}!"))
+        == "web.log" + "-20261122.xz" * 18 + "\N{SNOWMAN}!"
+    )
+    assert log_name(Path("web-1.log--2.old-20261122.gz")) == "web-1.log"
+
+
+def test_a_wish_of_brackets_is_no_wish() -> None:
+    with pytest.raises(ValueError, match="brackets in brackets"):
+        read_wish(b'{"x":' + b"[" * 16_000)
+
+
+def test_a_key_is_not_named_in_bytes_that_are_no_text() -> None:
+    with pytest.raises(NoteError):
+        VerifierKey.read("kvm\udcff+7d939800+AQABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f")
+
+
+def test_words_for_a_person_are_a_line_that_no_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    note(f"record 7 (\x1b[2J\n{'a' * 70_000}) cannot be read")
+
+    said = capsys.readouterr().err
+    assert said.startswith(r"record 7 (\x1b[2J\naaa")
+    assert len(said) < 1020
+
+
+def test_what_is_found_is_found_by_its_kind() -> None:
+    assert find(KINDS["wishes"], b'{"x":' + b"[" * 16_000) is None
