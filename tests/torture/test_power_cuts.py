@@ -20,8 +20,11 @@ pytestmark = pytest.mark.torture
 LIVES = 20
 """Cuts after which the log begins anew, so that looking at it stays cheap."""
 
-LONGEST = 0.3
-"""Seconds, at most, from the start of the writer to the cut."""
+MOST = 60
+"""Lines that the writer says, at most, before a cut."""
+
+LONGEST = 0.05
+"""Seconds, at most, from then to the cut: where it has not even said one line, its log is being created."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def test_what_was_acknowledged_before_a_power_cut_is_there_after_it(
     wanted, draw = bench.count(10, 1_000), random.Random(bench.seed)
     bad, acknowledged = cut(line, victims, tmp_path / "full", wanted, draw)
     tries = max(3, wanted // 50)
-    lost, _ = cut(line, victims, tmp_path / "off", tries, draw, synchronous="OFF")
+    lost, _ = cut(line, victims, tmp_path / "off", tries, draw, synchronous="OFF", least=MOST // 2)
 
     assert lost, "synchronous=OFF was not caught"
     bench.report(
@@ -57,7 +60,14 @@ def test_what_was_acknowledged_before_a_power_cut_is_there_after_it(
 
 
 def cut(
-    line: PowerLine, victims: Forks, place: Path, times: int, draw: random.Random, *, synchronous: str = "FULL"
+    line: PowerLine,
+    victims: Forks,
+    place: Path,
+    times: int,
+    draw: random.Random,
+    *,
+    synchronous: str = "FULL",
+    least: int = 0,
 ) -> tuple[list[str], int]:
     """Cut the power so many times; say what was wrong after each cut, and how much was acknowledged before."""
     bad: list[str] = []
@@ -72,7 +82,11 @@ def cut(
                 each.unlink()
         log = line.mount_point / "log.db"
         victim = Victim(log=str(log), place=str(life), seed=draw.getrandbits(32), synchronous=synchronous)
+        said = victim.lines + draw.randrange(least, MOST)
         process = victims.start(victim.line)
+        while victim.lines < said:
+            os.kill(process, 0)  # it lives
+            sleep(0.001)  # nothing but looking tells
         sleep(draw.random() * LONGEST)
         stop(process)
         line.cut()

@@ -32,6 +32,11 @@ class Victim:
         return Path(self.place) / "said"
 
     @property
+    def lines(self) -> int:
+        """How many lines it and those before it have said there."""
+        return self.said.read_bytes().count(b"\n") if self.said.exists() else 0
+
+    @property
     def line(self) -> str:
         return json.dumps(asdict(self))
 
