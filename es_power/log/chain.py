@@ -72,19 +72,37 @@ class Chain:
             expected += 1
             if position != expected:
                 raise SealBrokenError(expected, reason="it is missing")
-            stream = streams[number][0]
-            previous = hashes.get(stream, GENESIS)
             try:
+                stream = streams[number][0]
+                previous = hashes.get(stream, GENESIS)
                 # `link`, written out: of millions of records, the call alone is a tenth of what a check costs.
                 name = topic.encode()
                 prefix = pack(_FORMAT, previous, stream, version, position, recorded_at, len(name))
                 computed = sha256(prefix + name + state).digest()
+            except KeyError as error:
+                raise SealBrokenError(position, reason=f"there is no stream of number {number!r}") from error
             except (struct.error, AttributeError, TypeError, UnicodeEncodeError) as error:
                 raise SealBrokenError(position, reason=f"its columns do not hold what they should ({error})") from error
             if computed != stored:
                 raise SealBrokenError(position, reason="its hash is not that of its content after the record before it")
             hashes[stream] = stored
             self.position = position
+
+    def __copy__(self) -> "Chain":
+        """Give a chain that goes on from here by itself."""
+        return Chain(self.position, self._hashes)
+
+    def end_of(self, stream: bytes) -> bytes:
+        """The hash of the last record of a stream so far."""
+        return self._hashes.get(stream, GENESIS)
+
+    def fits(self, row: Row, stream: bytes, position: int) -> bool:
+        """Whether a record would pass as the next one if it stood at this position."""
+        _, _, version, recorded_at, topic, state, stored = row
+        try:
+            return link(self.end_of(stream), stream, version, position, recorded_at, topic, state) == stored
+        except (struct.error, AttributeError, TypeError, UnicodeEncodeError):
+            return False
 
     def close(self, head: int, hashes: dict[bytes, bytes]) -> None:
         """Raise SealBrokenError where records are missing at the end: compare the head and each stream's last hash."""

@@ -18,6 +18,7 @@ import msgspec
 
 from es_power.domain import access, custody, decisions, events, logged
 from es_power.domain.events import Event, Label
+from es_power.domain.logged import FactImported
 from es_power.errors import UnknownEventError
 
 Raw = tuple[Any, ...]
@@ -159,6 +160,18 @@ class Codec:
             return self._wires[name].read(self._pack(raw))
         except _UNREADABLE as error:
             raise UnknownEventError(name, position=position, reason=str(error)) from error
+
+    def bears_labels(self, topic: str) -> bool:
+        """Whether records of this topic may refer to labels; those of an unknown one might."""
+        schema = self._reads.get(topic)
+        return schema is None or bool(schema.wire.labels) or schema.name == FactImported.__name__
+
+    def labels(self, topic: str, state: bytes) -> Sequence[Label]:
+        """The labels that a record refers to, those of a fact inside it too; UnknownEventError as in `decode`."""
+        event = self.decode(topic, state)
+        inside = self.labels(event.topic, event.state) if isinstance(event, FactImported) else ()
+        names = self._writes[type(event)][1].labels
+        return [*(label for name in names if (label := getattr(event, name)) is not None), *inside]
 
     def _upcast(self, schema: _Schema, state: bytes) -> Raw:
         values = self._unpack(state)

@@ -29,7 +29,8 @@ RawRecord = tuple[Position, str, int, Timestamp, str, Raw]
 
 A bare tuple, since a named one costs more to build than the record costs to decode.
 """
-_ROW: Final = ("position", "stream", "version", "recorded_at", "topic", "state", "hash")
+ROW: Final = ("position", "stream", "version", "recorded_at", "topic", "state", "hash")
+"""The columns of a record that its hash is computed and checked from, in the order of `Row`."""
 
 
 class Queries:
@@ -41,7 +42,7 @@ class Queries:
         #: Id and name of streams by number. They never change, so what was read once stays true.
         self._streams: dict[int, tuple[bytes, str]] = {}
         param, compiled = sa.bindparam, database.compile
-        row = sa.select(*(RECORDS.c[name] for name in _ROW))
+        row = sa.select(*(RECORDS.c[name] for name in ROW))
         self._sql_head = compiled(sa.select(HEAD.c.position))
         self._sql_rows = compiled(
             row.where(RECORDS.c.position > param("after"), RECORDS.c.position <= param("until")).order_by(
@@ -134,7 +135,7 @@ class Queries:
             if known is None:
                 return []
             until = known.version if limit is None else after + limit
-            rows = _fetch(connection, self._sql_stream_rows, known.no, after, until)
+            rows = fetch_rows(connection, self._sql_stream_rows, known.no, after, until)
             return self._decoded(connection, rows)
 
     def version(self, stream: str) -> int:
@@ -200,7 +201,7 @@ class Queries:
 
     def _rows(self, connection: sa.Connection, after: Position, until: Position | None, limit: int) -> Sequence[Row]:
         last = after + limit if until is None else min(until, after + limit)
-        rows = _fetch(connection, self._sql_rows, after, last)
+        rows = fetch_rows(connection, self._sql_rows, after, last)
         if not rows and after > (head := self._head(connection)):
             raise LogRewoundError(checkpoint=after, head=head)
         return rows
@@ -258,7 +259,7 @@ class Queries:
         return self._streams
 
 
-def _fetch(connection: sa.Connection, sql: str, *parameters: int) -> list[Row]:
+def fetch_rows(connection: sa.Connection, sql: str, *parameters: int) -> list[Row]:
     """Take the rows from the driver's own cursor: SQLAlchemy's rows cost as much again as SQLite does."""
     return _whatever_they_hold(
         connection, lambda: cast(list[Row], connection.exec_driver_sql(sql, parameters).cursor.fetchall())
@@ -266,7 +267,7 @@ def _fetch(connection: sa.Connection, sql: str, *parameters: int) -> list[Row]:
 
 
 def _rows_at(connection: sa.Connection, positions: Sequence[Position]) -> list[Row]:
-    query = sa.select(*(RECORDS.c[name] for name in _ROW)).where(RECORDS.c.position.in_(positions))
+    query = sa.select(*(RECORDS.c[name] for name in ROW)).where(RECORDS.c.position.in_(positions))
     return _whatever_they_hold(connection, lambda: [cast(Row, tuple(row)) for row in connection.execute(query)])
 
 

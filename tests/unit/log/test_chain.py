@@ -1,3 +1,4 @@
+from copy import copy
 from hashlib import sha256
 
 import pytest
@@ -103,3 +104,22 @@ def test_records_missing_at_the_end_are_found():
         follow(rows).close(4, ends)
     with pytest.raises(SealBrokenError, match="table of streams"):
         follow(rows).close(5, {**ends, A: GENESIS})
+
+
+def test_a_record_of_a_stream_that_the_table_has_not_is_found():
+    rows, _ = stored()
+    with pytest.raises(SealBrokenError, match=r"record 1 .* no stream of number 1"):
+        Chain().check_all([rows[0][0]], {2: (B, "b")})
+
+
+def test_a_copy_goes_on_by_itself_and_says_what_would_fit():
+    rows, ends = stored()
+    chain = follow(rows[:3])
+    copied = copy(chain)
+    copied.check(*rows[3])
+
+    assert chain.position == 3
+    assert copied.end_of(A) == ends[A] != chain.end_of(A)
+    assert chain.fits(*rows[3], 4)
+    assert not chain.fits(*rows[3], 5)
+    assert not chain.fits((4, 1, None, -7, "x", b"", b""), A, 4)

@@ -17,6 +17,7 @@ from es_power.domain.events import (
     StateObserved,
     Trigger,
 )
+from es_power.domain.logged import FactImported
 from es_power.domain.time import Timestamp
 from es_power.errors import UnknownEventError
 from es_power.log.codec import Codec, recordable
@@ -159,3 +160,19 @@ def test_a_field_added_at_the_end_with_a_default_needs_no_new_version():
     assert codec.decode("Grown:1", pack(5, 1)) == Grown(observed_at=AT, a=1)
     assert codec.raw("Grown:1", pack(5, 1)) == ("Grown", (5, 1, "default"))
     assert codec.decode(*codec.encode(Grown(observed_at=AT, a=1, b="given"))).b == "given"
+
+
+def test_a_records_labels_are_its_own_and_those_of_a_fact_inside_it():
+    codec = Codec()
+    named = InstanceNamed(observed_at=AT, instance=VM, name=Label(id=7, digest=b"d"))
+    topic, state = codec.encode(named)
+    imported = FactImported(
+        observed_at=AT, stream="s", version=1, position=1, recorded_then=AT, topic=topic, state=state
+    )
+
+    assert codec.labels(topic, state) == [Label(id=7, digest=b"d")]
+    assert codec.labels(*codec.encode(imported)) == [Label(id=7, digest=b"d")]
+    assert codec.bears_labels(topic)
+    assert codec.bears_labels("FactImported:1")
+    assert codec.bears_labels("Unheard:1")
+    assert not codec.bears_labels("ServiceStopped:1")

@@ -1,0 +1,125 @@
+"""Checkpoints as claims about a log: those kept outside of it, those that are facts of it, and that of a pruned one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from es_power.audit.keys import VerifierKey
+from es_power.audit.notes import Checkpoint, Note, Signature, find_notes, read_checkpoint, read_note
+from es_power.domain.custody import CheckpointSealed
+from es_power.domain.events import Position
+from es_power.domain.streams import AUDIT, stream_id
+from es_power.errors import NoteError, UnknownEventError
+from es_power.log.codec import Codec
+from es_power.log.database import Database
+from es_power.log.pruned import Pruned
+from es_power.log.queries import fetch_rows
+from es_power.log.schema import RECORDS, STREAMS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a checkpoint says of a log."""
+
+    origin: str
+    size: int
+    root: bytes
+    #: Whether it was kept outside of the log.
+    outside: bool
+    #: Whether its signature was checked with a key that was given, and is true.
+    signed: bool
+    #: Where it stands in the log; None for one from outside.
+    position: Position | None = None
+    #: What is wrong with its signature; empty where nothing is, or where its key was not given.
+    forged: str = ""
+
+
+def read_checkpoints(path: Path) -> list[Note]:
+    """Read the checkpoints in a file; NoteError where there is none that is whole."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise NoteError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise NoteError(f"{path} is no text, so no checkpoint is in it") from error
+    notes, _ = find_notes(text)
+    if not notes:
+        raise NoteError(f"no whole checkpoint is in {path}")
+    return notes
+
+
+def note_of(fact: CheckpointSealed) -> Note:
+    """Write the note again that a fact tells of."""
+    checkpoint = Checkpoint(origin=fact.origin, size=fact.size, root=fact.root)
+    return Note(checkpoint.text, [Signature(fact.origin, fact.key, fact.signature)])
+
+
+def claims_outside(notes: Sequence[Note], keys: Sequence[VerifierKey]) -> list[Claim]:
+    """Read checkpoints from outside; NoteError where one is none, or not signed by the key of its name."""
+    claims: list[Claim] = []
+    for note in notes:
+        checkpoint = read_checkpoint(note)
+        signed = any(key.signed(note) for key in keys)
+        if keys and not signed:
+            names = ", ".join(key.name for key in keys)
+            raise NoteError(
+                f"the checkpoint of {checkpoint.origin} over {checkpoint.size} records is not signed by {names}"
+            )
+        claims.append(
+            Claim(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root, outside=True, signed=signed)
+        )
+    return claims
+
+
+def claims_inside(connection: sa.Connection, database: Database, keys: Sequence[VerifierKey]) -> Iterator[Claim]:
+    """Read the checkpoints that are facts of a log; what cannot be read is left to the chain."""
+    for position, fact in sealed_facts(connection, database):
+        note = note_of(fact)
+        own = [key for key in keys if key.of(note)]
+        signed = any(key.signed(note) for key in own)
+        forged = "" if signed or not own else f"the checkpoint here is not signed by {own[0].name}, though it says so"
+        yield Claim(
+            origin=fact.origin,
+            size=fact.size,
+            root=fact.root,
+            outside=False,
+            signed=signed,
+            position=position,
+            forged=forged,
+        )
+
+
+def sealed_facts(connection: sa.Connection, database: Database) -> Iterator[tuple[Position, CheckpointSealed]]:
+    """Read the facts of checkpoints, oldest first, with their positions."""
+    codec, name = Codec(), CheckpointSealed.__name__
+    numbers = connection.execute(sa.select(STREAMS.c.no).where(STREAMS.c.id == stream_id(AUDIT).bytes)).scalars().all()
+    columns = [RECORDS.c[each] for each in ("position", "topic", "state")]
+    query = sa.select(*columns).where(RECORDS.c.stream == sa.bindparam("n")).order_by(RECORDS.c.version)
+    sql = database.compile(query, "n")
+    for number in numbers:
+        for position, topic, state in cast(Sequence[Any], fetch_rows(connection, sql, number)):
+            if not isinstance(topic, str) or not topic.startswith(f"{name}:"):
+                continue
+            try:
+                fact = codec.decode(topic, state)
+            except UnknownEventError:
+                continue
+            if isinstance(fact, CheckpointSealed):
+                yield Position(position), fact
+
+
+def read_pruned_claim(pruned: Pruned, keys: Sequence[VerifierKey]) -> Claim | None:
+    """Read the checkpoint that stands for what was pruned; None where it is none of that size, or a given key's is."""
+    try:
+        note = read_note(pruned.checkpoint)
+        checkpoint = read_checkpoint(note)
+    except NoteError:
+        return None
+    own = [key for key in keys if key.of(note)]
+    signed = any(key.signed(note) for key in own)
+    if checkpoint.size != pruned.position or (own and not signed):
+        return None
+    return Claim(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root, outside=False, signed=signed)

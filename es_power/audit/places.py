@@ -1,0 +1,101 @@
+"""Places outside of the log that take its checkpoints: a file, a directory on another mount, a syslog.
+
+Rules of this file:
+1. A checkpoint in a place is on disk when `put` returns, file and directory, as far as the place can say.
+2. A place fails alone, with OSError; what others did is done.
+"""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from es_power.audit.notes import Note, in_one_line, read_checkpoint
+
+SYSLOG: Final = Path("/dev/log")
+
+_PRIORITY: Final = 13 << 3 | 5  # the facility for audits (RFC 5424), and notice
+
+
+class Place(Protocol):
+    """Somewhere that a checkpoint is kept."""
+
+    def put(self, note: Note) -> None:
+        """Keep it; OSError where that did not work."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilePlace:
+    """A file to which each checkpoint is appended, with an empty line between."""
+
+    path: Path
+
+    def put(self, note: Note) -> None:
+        """Append it; what an earlier one left unfinished is closed by an empty line first."""
+        created = not self.path.exists()
+        file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            size = os.fstat(file).st_size
+            last = os.pread(file, 2, max(0, size - 2))
+            begin = "" if last in {b"", b"\n\n"} else "\n\n"
+            text = f"{begin}{note}\n".encode()
+            if os.write(file, text) != len(text):
+                raise OSError(0, "it took only a part", str(self.path))
+            os.fsync(file)
+        finally:
+            os.close(file)
+        if created:
+            _sync(self.path.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderPlace:
+    """A directory with one file for each checkpoint, named by its size and key, so that names sort as they grew."""
+
+    path: Path
+
+    def put(self, note: Note) -> None:
+        """Write it beside, and give it its name when it is whole."""
+        size, key = read_checkpoint(note).size, note.signatures[0].key.hex()
+        whole = self.path / f"{size:019d}-{key}.checkpoint"
+        partial = whole.with_suffix(".partial")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(str(note))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(whole)
+        _sync(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class SyslogPlace:
+    """The syslog of this machine, which may send it on; it does not say what became of it."""
+
+    path: Path = SYSLOG
+
+    def put(self, note: Note) -> None:
+        """Send it in one line."""
+        line = f"<{_PRIORITY}>es-power[{os.getpid()}]: {in_one_line(note)}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
+            sending.connect(str(self.path))
+            sending.send(line.encode())
+
+
+def parse_place(text: str) -> Place:
+    """Read ``file:/path``, ``directory:/path`` or ``syslog:``; ValueError for anything else."""
+    kind, separator, rest = text.partition(":")
+    if separator and kind == "syslog":
+        return SyslogPlace(Path(rest) if rest else SYSLOG)
+    if separator and kind in {"file", "directory"} and rest.startswith("/"):
+        return FilePlace(Path(rest)) if kind == "file" else FolderPlace(Path(rest))
+    msg = f"{text!r} is no place for checkpoints: file:/PATH, directory:/PATH or syslog:"
+    raise ValueError(msg)
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

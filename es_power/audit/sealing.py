@@ -1,0 +1,131 @@
+"""Signing the log as it is, every so often: each signature leaves the machine's log before it is written down there.
+
+Rules of this file:
+1. A place that fails is told of and tried again with the next checkpoint; it never stops the service.
+2. What was signed is a fact of the log afterwards (`CheckpointSealed`), which is not part of what was signed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import structlog
+import trio
+
+from es_power.audit.keys import Signer
+from es_power.audit.notes import Checkpoint, Note
+from es_power.audit.places import Place, parse_place
+from es_power.audit.stored import grow
+from es_power.audit.tree import Edge
+from es_power.domain.custody import CheckpointSealed
+from es_power.domain.events import Event, Position
+from es_power.domain.ports import Append, Clock, Write
+from es_power.domain.streams import AUDIT
+from es_power.errors import ConcurrentAppendError, LogError
+from es_power.log import SqlLog
+
+_PATIENCE: Final = 10.0  # seconds that a place may take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """A checkpoint that was signed."""
+
+    checkpoint: Checkpoint
+    note: Note
+    #: Of the fact that says so.
+    position: Position
+    #: The places that did not take it, and why.
+    failed: Mapping[str, str]
+
+
+class Sealer:
+    """Signs one log, with one key."""
+
+    def __init__(
+        self,
+        log: SqlLog,
+        signer: Signer,
+        places: Sequence[str],
+        *,
+        clock: Clock,
+        beside: Callable[[], Sequence[Event]] = tuple,
+    ) -> None:
+        """`beside` gives further facts to be appended with each checkpoint, of the same moment."""
+        self._log = log
+        self._signer = signer
+        self._places: dict[str, Place] = {text: parse_place(text) for text in places}
+        self._clock = clock
+        self._beside = beside
+        self._edge: Edge | None = None
+        self._turn = trio.Lock()
+        #: The last one; None before the first.
+        self.last: Sealed | None = None
+        #: Why the last try came to none; empty where it came to one.
+        self.failure = ""
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether the last try came to a checkpoint that all places took."""
+        return not self.failure and not (self.last and self.last.failed)
+
+    async def seal(self) -> Sealed:
+        """Sign the log as it is, send that to all places, and record it; LogError where the log refuses."""
+        async with self._turn:
+            self._edge = await trio.to_thread.run_sync(grow, self._log.database, self._edge)
+            name = self._signer.verifier.name
+            checkpoint = Checkpoint(origin=name, size=self._edge.size, root=self._edge.root())
+            note = self._signer.sign(checkpoint.text)
+            failed = {text: said for text, place in self._places.items() if (said := await self._put(place, note))}
+            for text, said in failed.items():
+                structlog.get_logger().error("a checkpoint was not taken", place=text, error=said, size=checkpoint.size)
+            position = await self._say(checkpoint, note, tuple(failed))
+            self.last = Sealed(checkpoint=checkpoint, note=note, position=position, failed=failed)
+            self.failure = ""
+            return self.last
+
+    async def run(self, every: float) -> None:
+        """Seal the log every so many seconds, until cancelled."""
+        while True:
+            await self.try_to_seal()
+            await trio.sleep(every)
+
+    async def try_to_seal(self) -> None:
+        """Seal the log, or say loudly why not."""
+        try:
+            sealed = await self.seal()
+        except LogError as error:
+            self.failure = str(error)
+            structlog.get_logger().error("the log was not sealed", error=str(error))
+        else:
+            structlog.get_logger().info("sealed", size=sealed.checkpoint.size, key=self._signer.verifier.id.hex())
+
+    async def _put(self, place: Place, note: Note) -> str:
+        """Give why a place did not take it; empty where it did. One that hangs is left to itself."""
+        with trio.move_on_after(_PATIENCE):
+            try:
+                await trio.to_thread.run_sync(partial(place.put, note), abandon_on_cancel=True)
+            except OSError as error:
+                return error.strerror or str(error)
+            return ""
+        return f"it did not answer within {_PATIENCE:g} s"
+
+    async def _say(self, checkpoint: Checkpoint, note: Note, missed: Sequence[str]) -> Position:
+        [signature] = note.signatures
+        fact = CheckpointSealed(
+            observed_at=self._clock(),
+            size=Position(checkpoint.size),
+            root=checkpoint.root,
+            origin=checkpoint.origin,
+            key=signature.key,
+            signature=signature.signature,
+            missed=tuple(missed),
+        )
+        events = (fact, *self._beside())
+        while True:
+            write = Write(stream=AUDIT, expected=await self._log.version(AUDIT), events=events)
+            try:
+                return await self._log.append(Append(writes=(write,)))
+            except ConcurrentAppendError:
+                continue  # somebody else wrote down something too; the two do not contradict each other

@@ -1,0 +1,297 @@
+"""Whether a log is as it was written: its records, what stands beside them, and the checkpoints that were signed.
+
+Rules of this file:
+1. It reads one state of the log, in one transaction, while others write on; it changes nothing.
+2. The hashes say whether a record was changed, as in a replay: `Chain` is one for both. The tree's roots say whether
+   somebody changed records and computed all hashes anew, which needs a checkpoint that was kept elsewhere.
+3. Everything that bears on an answer is checked, or said to be unchecked: records, streams, head, labels, the nodes of
+   the tree, the database's own structure. The tables of read models are folds and belong to `replay --verify`;
+   leases and tracking belong to the services that run.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, Final, cast
+from uuid import UUID
+
+import sqlalchemy as sa
+import trio
+
+from es_power.audit.checkpoints import Claim, claims_inside, claims_outside, read_pruned_claim
+from es_power.audit.comparing import BREAKS, compare
+from es_power.audit.keys import VerifierKey
+from es_power.audit.labelled import Labels
+from es_power.audit.naming import check_names, name_break
+from es_power.audit.notes import Note
+from es_power.audit.pages import check_pages, check_schema_objects, is_corrupt
+from es_power.audit.tree import Edge, Grown
+from es_power.audit.verdict import Damage, Kind, Verdict
+from es_power.domain.events import START, Position
+from es_power.domain.streams import stream_id
+from es_power.errors import SealBrokenError
+from es_power.log import SqlLog
+from es_power.log.chain import Chain, Row
+from es_power.log.codec import Codec
+from es_power.log.database import Database
+from es_power.log.pruned import hashes_there, read_pruned
+from es_power.log.queries import ROW, fetch_rows
+from es_power.log.schema import HEAD, RECORDS, STREAMS, TREE
+from es_power.log.upgrade import check_schema
+
+__all__ = ["examine", "verify"]
+
+Progress = Callable[[Position], None]
+
+_BATCH: Final = 250  # records, with what is made of them, that fit in the processor's cache
+_FIRST: Final = -(2**63)
+
+
+async def verify(
+    log: SqlLog,
+    checkpoints: Sequence[Note] = (),
+    *,
+    keys: Sequence[VerifierKey] = (),
+    progress: Progress = lambda _: None,
+) -> Verdict:
+    """Check a whole log, against checkpoints that were kept outside of it.
+
+    With `keys`, a checkpoint of one of these names has to be signed by it. `progress` is called in a worker thread.
+    NoteError where a note is no checkpoint, or is not signed by the key of its name.
+    """
+
+    def tell(position: Position) -> None:
+        trio.from_thread.check_cancelled()
+        progress(position)
+
+    return await trio.to_thread.run_sync(lambda: examine(log.database, checkpoints, keys=keys, progress=tell))
+
+
+def examine(
+    database: Database,
+    checkpoints: Sequence[Note] = (),
+    *,
+    keys: Sequence[VerifierKey] = (),
+    progress: Progress = lambda _: None,
+) -> Verdict:
+    """Do what `verify` does, and block meanwhile; any damage that SQLite itself reports is part of the verdict."""
+    outside = claims_outside(checkpoints, keys)
+    check_schema(database)
+    if database.place.path is None:
+        with database.read() as connection:
+            return _Examination(connection, database, outside, keys, progress).run(None)
+    # The database's own check takes as long as ours: beside it, in a thread and a transaction of its own.
+    with ThreadPoolExecutor(1) as beside:
+        pages = beside.submit(check_pages, database)
+        with database.read() as connection:
+            return _Examination(connection, database, outside, keys, progress).run(pages)
+
+
+class _Examination:
+    """One pass through a log."""
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        database: Database,
+        outside: Sequence[Claim],
+        keys: Sequence[VerifierKey],
+        progress: Progress,
+    ) -> None:
+        self._connection = connection
+        self._database = database
+        self._keys = keys
+        self._progress = progress
+        self._claims = list(outside)
+        self._damage: list[Damage] = []
+        self._chain = Chain()
+        self._edge = Edge()
+        self._grown: list[Grown] = []
+        self._streams: dict[int, tuple[bytes, str]] = {}
+        #: As the table has them: version and hash of each stream's last record; and as the records have the version.
+        self._ends: dict[int, tuple[int, bytes]] = {}
+        self._versions: dict[int, int] = {}
+        self._labels = Labels(Codec())
+        self._roots: dict[int, bytes] = {}
+        self._pruned: Position | None = None
+        query = sa.select(*(RECORDS.c[name] for name in ROW)).where(RECORDS.c.position > sa.bindparam("after"))
+        self._sql = database.compile(query.order_by(RECORDS.c.position), "after")
+
+    def run(self, pages: Future[Sequence[Damage]] | None) -> Verdict:
+        """Check everything, and say what was found."""
+        for step in (self._schema, self._begin, self._records, self._labels_beside, self._nodes):
+            try:
+                if not step():
+                    break
+            except (sa.exc.DatabaseError, OverflowError, ValueError) as error:
+                if not is_corrupt(error):
+                    raise
+                place = Position(self._chain.position + 1) if step == self._records else None
+                self._damage.append(Damage(kind=Kind.PAGES, position=place, detail=" ".join(str(error).split())))
+                break
+        found = check_pages(self._database, self._connection) if pages is None else pages.result()
+        self._damage += found
+        whole = not any(each.kind in BREAKS for each in self._damage)
+        pruned = self._pruned or START
+        compared, changed = compare(
+            self._claims, self._roots, begin=pruned, end=self._chain.position if whole else None
+        )
+        self._damage += changed
+        return Verdict(
+            position=self._chain.position,
+            records=self._chain.position - (self._pruned or START),
+            root=self._edge.root(),
+            damage=tuple(self._damage),
+            checkpoints=tuple(compared),
+            pruned=self._pruned,
+            streams=len(self._streams),
+            labels=self._labels.explained,
+            labels_gone=self._labels.gone,
+            labels_unchecked=self._labels.unchecked,
+            unread=self._labels.unread,
+        )
+
+    # ------------------------------------------------------------------------------------------------- the steps
+
+    def _schema(self) -> bool:
+        self._damage += check_schema_objects(self._connection)
+        return True
+
+    def _begin(self) -> bool:
+        """Read the table of streams, and where the log begins."""
+        sql = self._database.compile(sa.select(*(STREAMS.c[name] for name in ("no", "id", "name", "version", "hash"))))
+        for number, id_, name, version, end in cast(Sequence[Any], fetch_rows(self._connection, sql)):
+            self._streams[number] = (id_, name)
+            self._ends[number] = (version, end)
+        pruned = read_pruned(self._connection)
+        if pruned is not None:
+            self._pruned = pruned.position
+            self._edge = Edge(pruned.position, pruned.edge)
+            self._chain = Chain(pruned.position, hashes_there(self._connection, pruned))
+            self._versions = {number: version for number, (version, _) in pruned.streams.items()}
+            claim = read_pruned_claim(pruned, self._keys)
+            if claim is None or claim.root != self._edge.root():
+                self._damage.append(
+                    Damage(
+                        kind=Kind.PRUNED,
+                        position=pruned.position,
+                        detail="the edge of the tree there does not lead to the root of the checkpoint there",
+                    )
+                )
+            else:
+                self._claims.append(claim)
+        self._claims += claims_inside(self._connection, self._database, self._keys)
+        return True
+
+    def _records(self) -> bool:
+        """Check each record, and compute the tree; whether all were as they were written."""
+        sizes = deque(sorted({claim.size for claim in self._claims if claim.size >= self._edge.size}))
+        after = _FIRST
+        while rows := self._read(after, _BATCH):
+            try:
+                self._chain.check_all(rows, self._streams)
+            except SealBrokenError as broken:
+                self._take([row for row in rows if row[0] <= self._chain.position], sizes)
+                self._name(broken)
+                return False
+            self._take(rows, sizes)
+            after = self._chain.position
+            self._progress(self._chain.position)
+        return self._closed()
+
+    def _read(self, after: int, count: int) -> list[Row]:
+        """So many of the records that stand after a position, whether or not positions are missing between."""
+        return fetch_rows(self._connection, f"{self._sql} LIMIT {count}", after)
+
+    def _take(self, rows: Sequence[Row], sizes: deque[int]) -> None:
+        """Take in records that fit."""
+        hashes = [row[6] for row in rows]
+        while sizes and sizes[0] <= self._edge.size + len(hashes):
+            size = sizes.popleft()
+            some = size - self._edge.size
+            self._grown += self._edge.extend(hashes[:some])
+            hashes = hashes[some:]
+            self._roots[size] = self._edge.root()
+        self._grown += self._edge.extend(hashes)
+        self._versions.update({row[1]: row[2] for row in rows})
+        self._labels.note(rows)
+
+    def _name(self, broken: SealBrokenError) -> None:
+        """Say what is wrong with the record that does not fit."""
+
+        def read(after: int, count: int) -> list[Row]:
+            return self._read(after if after > (self._pruned or START) else _FIRST, count)
+
+        wrong = set(check_names(self._streams, _id_of))
+        damage = name_break(self._connection, self._chain, self._streams, broken, read)
+        if damage.kind is Kind.EDITED:
+            rows = read(self._chain.position, 1)
+            if rows and rows[0][1] in wrong:
+                name = self._streams[rows[0][1]][1]
+                damage = Damage(
+                    kind=Kind.STREAMS, position=damage.position, detail=f"the id of {name!r} is not its own"
+                )
+        self._damage.append(damage)
+
+    def _closed(self) -> bool:
+        """Check that the log ends where it should, in all streams."""
+        last = self._chain.position
+        heads = self._connection.execute(sa.select(HEAD.c.position)).scalars().all()
+        if heads != [last]:
+            kind = Kind.TRUNCATED if len(heads) == 1 and _is_number(heads[0]) and heads[0] > last else Kind.HEAD
+            until = Position(heads[0]) if kind is Kind.TRUNCATED else None
+            said = f"the head is at {', '.join(map(str, heads)) or 'no position'}, and the last record is {last}"
+            self._damage.append(Damage(kind=kind, position=Position(last + 1), until=until, detail=said))
+        for number in check_names(self._streams, _id_of):
+            name = self._streams[number][1]
+            self._damage.append(Damage(kind=Kind.STREAMS, detail=f"the id of {name!r} is not its own"))
+        for number, (version, end) in self._ends.items():
+            id_, name = self._streams[number]
+            known = self._versions.get(number, 0)
+            if (known, self._chain.end_of(id_)) == (version, end) and known:
+                continue
+            gone = _is_number(version) and version > known
+            self._damage.append(
+                Damage(
+                    kind=Kind.TRUNCATED if gone else Kind.STREAMS,
+                    position=Position(last + 1) if gone else None,
+                    detail=f"{name!r} should end with version {version}, and its records with {known}"
+                    if known != version
+                    else f"{name!r} does not end with the hash of its last record",
+                )
+            )
+        return True
+
+    def _labels_beside(self) -> bool:
+        self._damage += self._labels.check(self._connection, self._database, whole=self._pruned is None)
+        return True
+
+    def _nodes(self) -> bool:
+        """Compare the nodes that are kept beside the log with those that were computed."""
+        if not sa.inspect(self._connection).has_table(TREE.name):
+            return True
+        computed = {(level, number): node for level, number, node in self._grown}
+        for level, number, node in self._connection.execute(sa.select(TREE.c.level, TREE.c.number, TREE.c.hash)):
+            if computed.get((level, number)) == node:
+                continue
+            with suppress(TypeError, ValueError):
+                if (number + 1) << level <= (self._pruned or START) or (number << level) < (self._pruned or START):
+                    continue  # of what was pruned, nothing can be computed any more
+            self._damage.append(
+                Damage(kind=Kind.TREE, detail=f"node {number} of level {level} is not that of its records")
+            )
+        return True
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int)
+
+
+def _id_of(name: str) -> bytes:
+    """The id of a stream: that of its name, or where the name is a UUID (one of eventsourcing's), itself."""
+    with suppress(ValueError):
+        given = UUID(name)
+        if str(given) == name:
+            return given.bytes
+    return stream_id(name).bytes

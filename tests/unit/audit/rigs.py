@@ -1,0 +1,86 @@
+"""Small logs for the tests of the seal, and what somebody with access to their database does to them."""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from es_power.audit.keys import Signer
+from es_power.audit.notes import Checkpoint, Note
+from es_power.audit.stored import grow
+from es_power.domain.events import InstanceNamed
+from es_power.domain.time import Timestamp
+from es_power.log.append import Appender, prepare
+from es_power.log.chain import GENESIS, link
+from es_power.log.codec import Codec
+from es_power.log.database import Database
+from es_power.log.labels import make_label
+from es_power.log.upgrade import ensure_schema
+from es_power.testing.facts import vm
+from es_power.testing.log_contract import append_of, lifecycle
+
+CODEC = Codec()
+SIGNER = Signer.generate("kvm-07.example.org/es-power")
+
+
+def write_log(place: str | Path, records: int, *, streams: int = 3, labels: int = 2) -> Database:
+    """Append so many records, turn by turn to each stream; the first ones of each name VMs."""
+    database = Database(place)
+    ensure_schema(database)
+    appender = Appender(database, lambda: Timestamp(1_700_000_000_000_000_000))
+    versions: defaultdict[int, int] = defaultdict(int)
+    group = []
+    for number in range(records):
+        stream = number % streams
+        event, texts = lifecycle(number), []
+        if versions[stream] < labels:
+            label, text = make_label(f"vm-{number}" + "x" * 300 * (number == 1))
+            event, texts = InstanceNamed(observed_at=Timestamp(number), instance=vm(number), name=label), [text]
+        group.append(prepare(append_of(f"observer/kvm-{stream}/qemu", versions[stream], event, labels=texts), CODEC))
+        versions[stream] += 1
+    appender.commit(group)
+    return database
+
+
+def checkpoint_of(database: Database) -> Note:
+    """Sign a log as it is, as a service does."""
+    edge = grow(database)
+    return SIGNER.sign(Checkpoint(origin=SIGNER.verifier.name, size=edge.size, root=edge.root()).text)
+
+
+@contextmanager
+def insider(path: Path) -> Iterator[sqlite3.Connection]:
+    """Be somebody who may write the database."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        yield connection
+        connection.execute("COMMIT")
+
+
+def move_up(connection: sqlite3.Connection, after: int, by: int) -> None:
+    """Renumber all records after a position."""
+    connection.execute("UPDATE records SET position = -position WHERE position > ?", (after,))
+    connection.execute(f"UPDATE records SET position = -position + {by} WHERE position < 0")
+    connection.execute("UPDATE head SET position = (SELECT max(position) FROM records)")
+
+
+def recompute(connection: sqlite3.Connection) -> None:
+    """Compute versions and hashes of all records anew, and where the streams end: then everything fits."""
+    ids = dict(connection.execute("SELECT no, id FROM streams").fetchall())
+    ends: dict[int, tuple[int, bytes]] = {}
+    rows = connection.execute(
+        "SELECT position, stream, recorded_at, topic, state FROM records ORDER BY position"
+    ).fetchall()
+    changed = []
+    for position, stream, at, topic, state in rows:
+        version, before = ends.get(stream, (0, GENESIS))
+        ends[stream] = version + 1, link(before, ids[stream], version + 1, position, at, topic, state)
+        changed.append((*ends[stream], position))
+    connection.execute("UPDATE records SET version = -version")
+    connection.executemany("UPDATE records SET version = ?, hash = ? WHERE position = ?", changed)
+    connection.executemany(
+        "UPDATE streams SET version = ?, hash = ? WHERE no = ?", [(*end, no) for no, end in ends.items()]
+    )
+    connection.execute("DELETE FROM tree")
+    connection.execute("UPDATE head SET position = (SELECT coalesce(max(position), 0) FROM records)")
