@@ -24,26 +24,28 @@ def check_pages(database: Database, connection: sa.Connection | None = None) -> 
     """Have SQLite check its file; PostgreSQL's pages are its own to check (`pg_amcheck`)."""
     if not database.is_sqlite:
         return ()
-    found: list[Damage] = []
     try:
         with nullcontext(connection) if connection is not None else database.read() as own:
-            _check(own, found)
+            try:
+                return _told(own, "integrity_check")
+            except (sa.exc.DatabaseError, sqlite3.DatabaseError):
+                # Where it cannot go on, what it told before is lost with it; this one looks less deep, and tells it.
+                if found := _told(own, "quick_check"):
+                    return found
+                raise
     except (sa.exc.DatabaseError, sqlite3.DatabaseError, LogError) as error:
-        if not found:
-            said = " ".join(str(error.__cause__ or error).split())
-            found.append(Damage(kind=Kind.PAGES, page=_page(said), detail=said))
-    return found
+        said = " ".join(str(error.__cause__ or error).split())
+        return [Damage(kind=Kind.PAGES, page=_page(said), detail=said)]
 
 
-def _check(connection: sa.Connection, found: list[Damage]) -> None:
-    """Add what SQLite finds, one by one: where it cannot go on, it has told of the pages before."""
+def _told(connection: sa.Connection, check: str) -> Sequence[Damage]:
     driver = cast(sqlite3.Connection, connection.connection.driver_connection)
-    for (said,) in driver.execute(f"PRAGMA integrity_check({_TOLD})"):
-        found += [
-            Damage(kind=Kind.PAGES, page=_page(line), detail=line)
-            for line in said.splitlines()
-            if line not in {"ok", "*** in database main ***"}
-        ]
+    return [
+        Damage(kind=Kind.PAGES, page=_page(line), detail=line)
+        for (said,) in driver.execute(f"PRAGMA {check}({_TOLD})")
+        for line in said.splitlines()
+        if line not in {"ok", "*** in database main ***"}
+    ]
 
 
 def check_schema_objects(connection: sa.Connection) -> Iterator[Damage]:
