@@ -6,11 +6,12 @@ requested or approved before its own start it does not send unless it is approve
 """
 
 from collections.abc import Sequence
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 import trio
 
+from es_power.chance import new_uuid
 from es_power.dispatch.breaker import Breaker
 from es_power.dispatch.desk import Desk
 from es_power.dispatch.life import Life
@@ -240,7 +241,7 @@ class Actor:
     async def hold(self, *, instance: InstanceId | None, until: Timestamp | None, by: str, why: str) -> UUID:
         """Keep back the commands of an instance, or of the whole host; until a time, or until it is released."""
         labels, texts = _said(by, why)
-        hold = uuid4()
+        hold = new_uuid()
         event = HoldPlaced(
             observed_at=self.desk.clock(),
             hold=hold,

@@ -3,7 +3,6 @@
 Nothing else sends. A life ends where the log says so: whoever withdraws the command, or moves it on, cancels it here.
 """
 
-import random
 from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
@@ -11,6 +10,7 @@ from uuid import UUID
 import structlog
 import trio
 
+from es_power.chance import uniform
 from es_power.dispatch.desk import Desk
 from es_power.dispatch.look import Look, look_again
 from es_power.dispatch.stopper import Outcome, Result
@@ -298,4 +298,4 @@ def _differs(fact: RecordObserved | RecordNotFound, known: Vouched) -> bool:
 
 
 async def _pause(seconds: float) -> None:
-    await trio.sleep(seconds * random.uniform(0.5, 1.5))  # noqa: S311 (spreads load, guards nothing)
+    await trio.sleep(seconds * uniform(0.5, 1.5))

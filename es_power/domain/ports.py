@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
-from uuid import UUID, uuid4
+from uuid import UUID
 
+from es_power.chance import new_uuid
 from es_power.domain.events import Event, Position, Recorded
 from es_power.domain.time import Timestamp
 
@@ -52,7 +53,7 @@ class Append:
     labels: Sequence[LabelText] = ()
     tracking: Tracking | None = None
     #: By this the outcome of an append can be looked up when it is unknown.
-    key: UUID = field(default_factory=uuid4)
+    key: UUID = field(default_factory=new_uuid)
 
 
 class EventReader(Protocol):

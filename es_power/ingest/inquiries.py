@@ -4,7 +4,6 @@ Answers come back in another order than the questions went out. So every questio
 only while no later question about its instance was answered: wall clocks, ours or Nova's, order nothing here.
 """
 
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
@@ -14,6 +13,7 @@ from typing import Final
 import structlog
 import trio
 
+from es_power.chance import uniform
 from es_power.domain.events import InstanceId
 from es_power.errors import NovaError
 
@@ -137,7 +137,7 @@ class Inquiries:
                 self._questions.failed(f"{self._kind} {instance}", error, kind=self._kind)
                 # Spread, so that many services do not come back in step after an outage.
                 self._wait = min(max(1.0, 2 * self._wait), LONGEST_WAIT)
-                wait = self._wait * random.uniform(0.5, 1.0)  # noqa: S311 (spreads load, guards nothing)
+                wait = self._wait * uniform(0.5, 1.0)
                 if self._still(instance):
                     self.want(instance, wait=wait)
                 if error.transient:

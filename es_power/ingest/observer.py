@@ -6,7 +6,6 @@ answers to `get_info` that follow them, and sweeps. The end of a session opens a
 closes it, in the same append.
 """
 
-import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -15,6 +14,7 @@ from typing import Final
 import structlog
 import trio
 
+from es_power.chance import uniform
 from es_power.domain.events import (
     ClockJumped,
     Event,
@@ -339,7 +339,7 @@ class Observer:
                 raise
             except HypervisorError as error:
                 self._log.error("the sweep failed", error=str(error))
-            spread = 1 + self._how.jitter * random.uniform(-1, 1)  # noqa: S311 (spreads load, guards nothing)
+            spread = 1 + self._how.jitter * uniform(-1, 1)
             with trio.move_on_after(self._how.spacing * spread):
                 await self._sweep_soon.wait()
 

@@ -1,9 +1,9 @@
 """Labels: texts that may be personal or hostile, kept beside the log so that they can be forgotten."""
 
-import secrets
 from hashlib import sha256
 from typing import Final
 
+from es_power.chance import bits, some_bytes
 from es_power.domain.events import Label
 from es_power.domain.ports import LabelText
 
@@ -19,8 +19,8 @@ def make_label(text: str) -> tuple[Label, LabelText]:
     The digest is that of the row (`label_digest`), so two texts that begin alike stay apart, whoever has the row can
     check it, and without the row nobody can guess the text from the record.
     """
-    salt = secrets.token_bytes(_SALT_BYTES)
-    number = secrets.randbits(63)
+    salt = some_bytes(_SALT_BYTES)
+    number = bits(63)
     kept = shown(text)
     whole = None if kept == text else sha256(text.encode("utf-8", "surrogatepass")).digest()
     digest = label_digest(salt, kept, whole)

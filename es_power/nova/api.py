@@ -4,7 +4,6 @@ Microversion 2.1, which every Nova since Kilo has, gives an administrator all th
 2.21, so that those of deleted instances are given too.
 """
 
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from urllib.parse import urlencode
 
 import trio
 
+from es_power.chance import uniform
 from es_power.domain.events import InstanceId
 from es_power.errors import (
     NovaAnswerError,
@@ -160,7 +160,7 @@ class NovaApi:
                     return answer
                 failure = _busy(answer, path)
             # Spread, so that those who were turned away together do not come back together.
-            pause = failure.retry_after or wait * random.uniform(0.5, 1.5)  # noqa: S311 (guards nothing)
+            pause = failure.retry_after or wait * uniform(0.5, 1.5)
             if trio.current_time() + pause >= until:
                 raise failure
             await trio.sleep(pause)

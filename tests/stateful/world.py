@@ -5,8 +5,9 @@ at once, so that trio's mock clock sees all that happens, and the same program t
 """
 
 import itertools
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+import random
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 from unittest import mock
@@ -15,6 +16,7 @@ import structlog
 import trio
 from trio.testing import MockClock
 
+from es_power.chance import drawn_from
 from es_power.domain.decisions import StopRequested
 from es_power.domain.events import (
     GapReason,
@@ -34,6 +36,7 @@ from es_power.domain.states import PowerState, VmState
 from es_power.domain.streams import observer
 from es_power.domain.time import SECOND, Timestamp
 from es_power.errors import HypervisorUnavailableError, LogUnavailableError
+from es_power.ingest.clock import ClockState
 from es_power.ingest.declarations import clear, declare
 from es_power.ingest.hypervisor import Announcement
 from es_power.ingest.records import NovaReader
@@ -168,6 +171,8 @@ class Blind:
 class World:
     """What a program acts on: its steps are this class's methods."""
 
+    #: The numbers of its VMs.
+    vms: Collection[int] = VMS
     #: Whose records the service reads, if anybody's.
     nova: NovaReader | None = None
 
@@ -176,7 +181,7 @@ class World:
         self.nursery = nursery
         self._ticks = itertools.count()
         self._begun = trio.current_time()
-        self.hosts = {name: WatchedHost(name, self.time) for name in HOSTS}
+        self.hosts = {name: self.make_host(name) for name in HOSTS}
         self.policy = "nova-2013"
         self.service: Service | None = None
         self.scope = trio.CancelScope()
@@ -187,6 +192,9 @@ class World:
         self.hosts["a"].add("web", state=1, reason=1, instance=vm(1))
         self.hosts["a"].add("db", state=5, reason=1, instance=vm(2))
         self.hosts["b"].add("mail", state=1, reason=1, instance=vm(3))
+
+    def make_host(self, name: str) -> WatchedHost:
+        return WatchedHost(name, self.time)
 
     def time(self) -> Timestamp:
         """A wall clock: trio's, and no two readings are equal."""
@@ -204,9 +212,12 @@ class World:
         self.policy = policy
         self.ended = trio.Event()
         follower = await Follower.start(PatientLog(self.log), Store(self.log.database))
-        self.service = Service(self.log, self.settings(), follower, nova=self.nova)
+        self.service = Service(self.log, self.settings(), follower, nova=self.nova, listen=self.heard)
         self.scope = trio.CancelScope()
         self.nursery.start_soon(self._run, self.service)
+
+    def heard(self, batch: Sequence[Recorded]) -> None:
+        """The service has folded a batch."""
 
     def settings(self) -> Settings:
         return Settings(
@@ -419,7 +430,7 @@ class World:
                 gone = {each for each, known in fleet.places[stream].instances.items() if known.gone}
                 assert fleet.places[stream].instances.keys() - host.vms.keys() == gone
         rows = {row.instance: row for row in power_rows(fleet, now=self.time())}
-        for number in VMS:
+        for number in self.vms:
             on = [name for name, host in self.hosts.items() if self._truth(host, number) in _ON]
             if len(on) == 1:
                 row = rows[vm(number)]
@@ -434,7 +445,7 @@ class World:
         assert len(open_now) == len({each.instance for each in open_now}), "two commands of one instance are open"
         found = {each.instance: (each.host, each.policy, each.rule, each.verb) for each in open_now}
         wanted = {}
-        for number in VMS:
+        for number in self.vms:
             said, owner = fleet.vouched.get(vm(number)), fleet.owner(vm(number)).host
             if said is None or owner is None:
                 continue
@@ -509,6 +520,22 @@ def _without_threads() -> Iterator[None]:
         structlog.reset_defaults()
 
 
+@contextmanager
+def _from_one_seed(seed: int) -> Iterator[None]:
+    """Draw everything from a seed; trio's order of tasks too, which it lets hypothesis decide."""
+    scheduler = trio._core._run
+    with (
+        drawn_from(random.Random(seed)),
+        mock.patch.object(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", True),
+        mock.patch.object(scheduler, "_r", random.Random(seed)),
+        mock.patch("es_power.identity.holder", return_value="here, process 1"),
+        mock.patch("es_power.service.holder", return_value="here, process 1"),
+        mock.patch("es_power.acting.holder", return_value="here, process 1"),
+        mock.patch("es_power.ingest.observer.clock_state", ClockState),
+    ):
+        yield
+
+
 W = TypeVar("W", bound=World)
 
 
@@ -517,8 +544,12 @@ def play(
     *,
     check: Callable[[W], Awaitable[None]] = World.check,
     kind: Callable[[Database, trio.Nursery], W] = World,
+    seed: int | None = None,
 ) -> None:
-    """Run a program in a world of its own, and check that world whenever it settles and at the end."""
+    """Run a program in a world of its own, and check that world whenever it settles and at the end.
+
+    With a `seed` nothing is left to chance: the same program takes the same course to the same bytes.
+    """
 
     async def main() -> None:
         database = Database(":memory:")
@@ -537,5 +568,5 @@ def play(
                 await world.check_log()
                 nursery.cancel_scope.cancel()
 
-    with _without_threads():
+    with _without_threads(), nullcontext() if seed is None else _from_one_seed(seed):
         trio.run(main, clock=MockClock(autojump_threshold=0))
