@@ -92,9 +92,13 @@ class LogRewoundError(LogError):
         else:
             found = f"record {checkpoint} is another one than was read"
         super().__init__(
-            f"{found} before: the log was replaced by an older copy, "
-            "or its database failed over to one that lacks the rest"
+            f"{found} before: the log was replaced by an older copy, or its database failed over to one that lacks the "
+            "rest; where that is meant, stop all that use it and run `es-power restore --accept-rewind`"
         )
+
+
+class BackupError(LogError):
+    """A backup cannot be written or put back; the message says what is in the way."""
 
 
 class UnknownEventError(LogError):
@@ -259,6 +263,12 @@ class HoldNotFoundError(EsPowerError):
 
 class BreakerNotOpenError(EsPowerError):
     """The host's breaker is not open."""
+
+    exit_code = 3
+
+
+class TextNotFoundError(EsPowerError):
+    """No text in the log names that."""
 
     exit_code = 3
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from es_power.domain.access import LinkIssued, SessionOpened, TokenIssued, TokenRevoked
+from es_power.domain.custody import LabelsForgotten, LogRestored
 from es_power.domain.decisions import (
     Approved,
     CommandEvent,
@@ -186,6 +187,11 @@ def _reported(event: Event) -> str:
             return f"link made for a browser, for {role}"
         case SessionOpened():
             return "link used by a browser"
+        case LabelsForgotten(labels=labels):
+            return f"{len(labels)} texts forgotten"
+        case LogRestored(position=position, replaced=replaced):
+            before = "" if replaced is None else f"; it had gone up to {replaced}"
+            return f"the log was put back to position {position}{before}"
         case _:
             return type(event).__name__
 

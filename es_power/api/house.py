@@ -14,6 +14,7 @@ from es_power.api.newest import Newest
 from es_power.api.problems import POSITION, ProblemError
 from es_power.api.sessions import Sessions
 from es_power.api.stream import Broadcast, told
+from es_power.domain.custody import LabelsForgotten
 from es_power.domain.events import START, Position, Recorded
 from es_power.domain.streams import ACCESS
 from es_power.domain.time import Timestamp
@@ -110,6 +111,10 @@ class House:
         self.newest.apply(batch)
         self.counts.apply(batch)
         since, self.told = self.told, batch[-1].position
+        if any(isinstance(recorded.event, LabelsForgotten) for recorded in batch):
+            # Both may have the texts.
+            self.broadcast.ring.clear()
+            self.done.forget()
         if self.broadcast.followers:
             self.broadcast.tell(await told(self.log, batch, since=since))
         else:

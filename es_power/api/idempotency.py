@@ -22,6 +22,10 @@ class Done:
 
     kept: OrderedDict[tuple[str, str], tuple[str, Response | None]] = field(default_factory=OrderedDict)
 
+    def forget(self) -> None:
+        """Hold on to nothing that is answered: it may have a text that somebody had forgotten."""
+        self.kept = OrderedDict((place, made) for place, made in self.kept.items() if made[1] is None)
+
 
 async def repeated(
     done: Done, principal: str, key: str | None, asked: str, do: Callable[[], Awaitable[Response]]

@@ -6,6 +6,7 @@ What was recorded before the service began is not told apart: it counts as recor
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from es_power.domain.custody import LabelsForgotten
 from es_power.domain.decisions import CommandEvent
 from es_power.domain.events import (
     START,
@@ -39,6 +40,8 @@ class Newest:
         """Fold what was recorded."""
         for recorded in batch:
             event, position = recorded.event, recorded.position
+            if isinstance(event, LabelsForgotten):
+                self.begin = position  # any answer may have had the text
             if isinstance(event, CommandEvent):
                 self.commands = position
             elif isinstance(event, InstanceEvent) and not isinstance(event, LoggedEvent | NovaStopObserved):

@@ -5,7 +5,7 @@ They bear on no power_state and on no command.
 
 from dataclasses import dataclass
 
-from es_power.domain.events import Event, Position
+from es_power.domain.events import Event, Label, Position
 
 # ------------------------------------------------------------------------------------------------ the log itself
 
@@ -27,3 +27,25 @@ class CheckpointSealed(Event):
     signature: bytes
     #: The places outside of the log that did not take the note.
     missed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelsForgotten(Event):
+    """Texts were erased at somebody's word: the records that bear these labels stand, the texts are gone."""
+
+    #: The ids of the labels; never a text.
+    labels: tuple[int, ...]
+    by: Label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRestored(Event):
+    """The log goes on from an earlier point: what was recorded after that is not in it."""
+
+    #: The last record that came with what was put back; this fact follows on it.
+    position: Position
+    #: How far the log is known to have gone before; None where nothing tells.
+    replaced: Position | None
+    #: The backup; None where the log had been put back by other means, and a person says that it is meant so.
+    source: Label | None
+    by: Label

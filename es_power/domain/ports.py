@@ -51,6 +51,8 @@ class Append:
 
     writes: Sequence[Write]
     labels: Sequence[LabelText] = ()
+    #: The ids of labels whose texts are erased for good.
+    forgets: Sequence[int] = ()
     tracking: Tracking | None = None
     #: By this the outcome of an append can be looked up when it is unknown.
     key: UUID = field(default_factory=new_uuid)

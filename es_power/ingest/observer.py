@@ -132,6 +132,10 @@ class Observer:
         """Have the whole host asked now, instead of when the spacing is over."""
         self._sweep_soon.set()
 
+    def forget_names(self, instances: Iterable[InstanceId]) -> None:
+        """Hold on to the names of these VMs no longer, and do not record them again."""
+        self._roster.forget_names(instances)
+
     async def run(self, connection: Connection) -> None:
         """Observe until cancelled, with `connection` first; TakenOverError where another service took the stream."""
         try:

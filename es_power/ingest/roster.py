@@ -21,19 +21,28 @@ class Roster:
     #: Whether the last service ended in good order, and whether a gap is open.
     stopped: bool = True
     blind_since: Timestamp | None = None
-    #: The names of the VMs that are there; a VM that is gone is not in it.
-    names: dict[InstanceId, str] = field(default_factory=dict)
+    #: The names of the VMs that are there, None for one that was forgotten; a VM that is gone is not in it.
+    names: dict[InstanceId, str | None] = field(default_factory=dict)
     inventory: tuple[InstanceId, ...] = ()
     inventory_version: int = 0
 
     def new_names(self, seen: Iterable[tuple[InstanceId, str]]) -> dict[InstanceId, str]:
-        """The names that are new, out of those that were seen; they are known once the log has them."""
+        """The names that are new, out of those that were seen; they are known once the log has them.
+
+        A VM whose name was forgotten is not named again for as long as it is there: it has the same name still.
+        """
         # The last events of a VM that is gone bear no name.
         latest = {instance: name for instance, name in seen if name}
         # After a restart no more is known of a very long name than what the log keeps of it.
         return {
-            instance: name for instance, name in latest.items() if self.names.get(instance) not in {name, shown(name)}
+            instance: name
+            for instance, name in latest.items()
+            if self.names.get(instance, "") not in {name, shown(name), None}
         }
+
+    def forget_names(self, instances: Iterable[InstanceId]) -> None:
+        """Hold on to the names of these VMs no longer: somebody had them forgotten."""
+        self.names.update((instance, None) for instance in instances if instance in self.names)
 
     def forget(self, gone: Iterable[InstanceId]) -> None:
         """Expect these VMs no more; the log has it that they are gone."""

@@ -5,7 +5,7 @@ before anything is written, so a conflict never spoils the others' transaction, 
 gaps in the order of commits. Nothing read under the lock is kept beyond it: another process may be next.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from es_power.errors import ConcurrentAppendError, LogError
 from es_power.log.chain import GENESIS, link
 from es_power.log.codec import Codec
 from es_power.log.database import Database
+from es_power.log.erasing import rewriting_labels
 from es_power.log.schema import HEAD, LABELS, RECORDS, STREAMS, TRACKING
 
 _LARGEST: Final = 2**63 - 1
@@ -44,6 +45,7 @@ class Prepared:
     writes: Sequence[StreamWrite]
     labels: Sequence[LabelText] = ()
     tracking: Tracking | None = None
+    forgets: Sequence[int] = ()
 
     @property
     def size(self) -> int:
@@ -60,7 +62,7 @@ def prepare(append: Append, codec: Codec) -> Prepared:
     _require_storable(
         (write.stream for write in append.writes),
         (label.text for label in append.labels),
-        numbers=(label.id for label in append.labels),
+        numbers=(*(label.id for label in append.labels), *append.forgets),
     )
     if append.tracking:
         _require_storable([append.tracking.name], numbers=[append.tracking.position])
@@ -73,7 +75,7 @@ def prepare(append: Append, codec: Codec) -> Prepared:
         )
         for write in append.writes
     ]
-    return Prepared(append.key.bytes, writes, append.labels, append.tracking)
+    return Prepared(append.key.bytes, writes, append.labels, append.tracking, append.forgets)
 
 
 def _require_storable(*texts: Iterable[str], numbers: Iterable[int]) -> None:
@@ -109,6 +111,8 @@ class Statements:
         )
         self.add_record = compiled(sa.insert(RECORDS), *RECORDS.c.keys())
         self.add_label = compiled(insert(LABELS).on_conflict_do_nothing(), *LABELS.c.keys())
+        self.forget = compiled(sa.delete(LABELS).where(LABELS.c.id == param("i")), "i")
+        self.rewrite = rewriting_labels(database)
         self.tracked = compiled(sa.select(TRACKING.c.position).where(TRACKING.c.name == param("n")), "n")
         track = insert(TRACKING)
         self.track = compiled(
@@ -126,24 +130,31 @@ class Appender:
         self._clock = clock
         self._sql = Statements(database)
 
-    def commit(self, group: Sequence[Prepared]) -> Sequence[Outcome]:
+    def commit(
+        self, group: Sequence[Prepared], *, beside: Callable[[sa.Connection], None] = lambda _: None
+    ) -> Sequence[Outcome]:
         """Store a group in one transaction and give each append's outcome; LogError where the database refused all.
+
+        `beside` is what else belongs to that transaction; it may be run twice.
 
         Where the connection broke, nobody knows what became of the transaction. Then it is run again: since it takes
         the lock, the first one is over by then, whatever its end, and what that stored is known by its keys.
         """
         try:
-            return self._transaction(group, again=False)
+            return self._transaction(group, beside, again=False)
         except LogError as error:
             if not getattr(error.__cause__, "connection_invalidated", False):
                 raise
-        return self._transaction(group, again=True)
+        return self._transaction(group, beside, again=True)
 
-    def _transaction(self, group: Sequence[Prepared], *, again: bool) -> Sequence[Outcome]:
+    def _transaction(
+        self, group: Sequence[Prepared], beside: Callable[[sa.Connection], None], *, again: bool
+    ) -> Sequence[Outcome]:
         with self._database.write() as connection:
             transaction = _Transaction(connection, self._sql, self._clock(), again=again)
             outcomes = [transaction.add(append) for append in group]
             transaction.flush()
+            beside(connection)
         return outcomes
 
 
@@ -173,6 +184,7 @@ class _Transaction:
         self._tips: dict[bytes, tuple[str, _Tip]] = {}
         self._tracked: dict[str, int] = {}
         self._labels: list[LabelText] = []
+        self._forgets: list[int] = []
         self._rows: list[tuple[Any, ...]] = []
         self._keys: dict[bytes, Position] = {}
 
@@ -192,6 +204,7 @@ class _Transaction:
                 self._rows.append((self._head, tip.no, version, self._now, topic, state, tip.hash, key))
                 tip.version, tip.grown, key = version, True, None
         self._labels += append.labels
+        self._forgets += append.forgets
         if append.tracking:
             self._tracked[append.tracking.name] = append.tracking.position
         if self._head < first:
@@ -211,6 +224,10 @@ class _Transaction:
             self._run(self._sql.move_stream, moved)
         if self._labels:
             self._run(self._sql.add_label, [(each.id, each.salt, each.text, each.whole) for each in self._labels])
+        if self._forgets:
+            self._run(self._sql.forget, [(each,) for each in self._forgets])
+            for statement in self._sql.rewrite:
+                self._run(statement)
         if self._tracked:
             self._run(self._sql.track, list(self._tracked.items()))
 

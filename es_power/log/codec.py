@@ -173,6 +173,12 @@ class Codec:
         names = self._writes[type(event)][1].labels
         return [*(label for name in names if (label := getattr(event, name)) is not None), *inside]
 
+    def raw_labels(self, name: str, raw: Raw) -> dict[str, int]:
+        """Give the ids of the labels among bare fields, by the fields' names; `name` is what `raw` gave with them."""
+        wire = self._wires[name]
+        borne = ((field, raw[wire.names.index(field)]) for field in wire.labels)
+        return {field: label[0] for field, label in borne if label is not None}
+
     def _upcast(self, schema: _Schema, state: bytes) -> Raw:
         values = self._unpack(state)
         for step in schema.steps:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
-from es_power.errors import LogNotFoundError, LogUnavailableError
+from es_power.errors import LogError, LogNotFoundError, LogUnavailableError
 from es_power.log.refusals import is_of_the_disk, translate_errors
 
 Mode = Literal["read", "write"]
@@ -145,6 +145,36 @@ class Database:
         assert tuple(compiled.positiontup or ()) == parameters
         return str(compiled)
 
+    def copy_to(self, path: Path) -> None:
+        """Copy SQLite's file as it is at one moment, while others write on, into one file with nothing beside it."""
+        with (
+            translate_errors(str(self.place)),
+            closing(self._connect_sqlite()) as source,
+            closing(sqlite3.connect(path)) as target,
+        ):
+            source.backup(target)
+            target.execute("PRAGMA journal_mode=DELETE")
+
+    def check_pages(self) -> None:
+        """Have SQLite read every page of the file; LogError where one is damaged. PostgreSQL sees to its own."""
+        if not self.is_sqlite:
+            return
+        with self.read() as connection:
+            found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
+        if found != "ok":
+            raise LogError(f"{self.place} is damaged: {found}")
+
+    def empty_wal(self) -> bool:
+        """Move SQLite's write-ahead log into the file and cut it to nothing; False where a reader stayed in the way."""
+        with self._writing, translate_errors(str(self.place)), closing(self._connect_sqlite()) as connection:
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
+
+    def vacuum(self, table: sa.Table) -> None:
+        """Have PostgreSQL write a table anew into a file of its own, without what was deleted from it."""
+        with translate_errors(str(self.place)), self.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(f"VACUUM (FULL) {table.name}")
+
     def close(self) -> None:
         """Close all connections; no transaction may be open."""
         with self._reading:
@@ -164,13 +194,15 @@ class Database:
 
     def _connect_sqlite(self) -> sqlite3.Connection:
         if self.place.path is None:
-            return _open("file::memory:")
+            return _open("file::memory:")  # nothing of it is ever in a file
         if self.mode == "read":
             return self._connect_readonly(self.place.path)
         connection = _open(f"{self.place.path.as_uri()}?mode=rw")
         self._file = self._file or _identity(self.place.path)
         _require_durable("journal_mode", connection.execute("PRAGMA journal_mode=WAL").fetchone()[0], "wal")
         connection.execute("PRAGMA synchronous=FULL")
+        # What is erased is overwritten; SQLite's default depends on who built it.
+        connection.execute("PRAGMA secure_delete=ON")
         _require_durable("synchronous", connection.execute("PRAGMA synchronous").fetchone()[0], _FULL)
         return connection
 

@@ -10,9 +10,10 @@ out by the version conflict of its next append, or here, when it renews.
 
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from glob import escape
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
@@ -21,9 +22,10 @@ import trio
 
 from es_power.domain.streams import stream_id
 from es_power.domain.time import SECOND
-from es_power.errors import LeaseHeldError, LogUnavailableError
+from es_power.errors import LeaseHeldError, LogError, LogUnavailableError
 from es_power.log.database import Database
 from es_power.log.schema import HEAD, LEASES
+from es_power.log.upgrade import alone
 from es_power.log.writer import SqlLog
 
 DURATION: Final = 15.0
@@ -57,6 +59,62 @@ async def lease(
         finally:
             renewal.cancel()
             await claim.release(epoch)
+
+
+@contextmanager
+def no_service(database: Database) -> Iterator[None]:
+    """Keep every service away from a log inside the block; LeaseHeldError where one has it already."""
+    path = database.place.path
+    with ExitStack() as locks:
+        locks.enter_context(alone(database.place))
+        for beside in sorted(path.parent.glob(f"{escape(path.name)}.lease-*")) if path else ():
+            handle = os.open(beside, os.O_RDWR)
+            locks.callback(os.close, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise LeaseHeldError(*_whose(database, beside.name.rpartition("-")[2])) from error
+        if path is None:
+            _require_expired(database)
+        yield
+
+
+def end_leases(connection: sa.Connection, epochs: Mapping[str, int]) -> None:
+    """Have the next start of each stream wait for nobody, in an epoch above these too."""
+    for row in connection.execute(sa.select(LEASES.c.stream, LEASES.c.epoch)).all():
+        epoch = max(row.epoch, epochs.get(row.stream, 0))
+        connection.execute(sa.update(LEASES).where(LEASES.c.stream == row.stream).values(epoch=epoch, expires_at=0))
+    known = set(connection.scalars(sa.select(LEASES.c.stream)))
+    for stream in epochs.keys() - known:
+        connection.execute(sa.insert(LEASES).values(stream=stream, holder="nobody", epoch=epochs[stream], expires_at=0))
+
+
+def epochs(database: Database) -> dict[str, int]:
+    """The newest epoch of each stream that was ever leased."""
+    with database.read() as connection:
+        return {row.stream: row.epoch for row in connection.execute(sa.select(LEASES.c.stream, LEASES.c.epoch))}
+
+
+def _whose(database: Database, marked: str) -> tuple[str, str]:
+    """The stream of a lease's file, and its holder."""
+    with suppress(LogError), database.read() as connection:
+        for row in connection.execute(sa.select(LEASES.c.stream, LEASES.c.holder)):
+            if stream_id(row.stream).hex[:16] == marked:
+                return row.stream, row.holder
+    return str(database.place), "another service"
+
+
+def _require_expired(database: Database) -> None:
+    with database.read() as connection:
+        now = _now(database, connection)
+        live = connection.execute(sa.select(LEASES).where(LEASES.c.expires_at > now)).first()
+    if live is not None:
+        raise LeaseHeldError(live.stream, live.holder)
+
+
+def _now(database: Database, connection: sa.Connection) -> int:
+    """The time by the clock of the database."""
+    return int(connection.execute(_NOW_SQLITE if database.is_sqlite else _NOW_POSTGRES).scalar_one())
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,4 +229,4 @@ class _Claim:
         return found or "another service"
 
     def _now(self, connection: sa.Connection) -> int:
-        return int(connection.execute(_NOW_SQLITE if self._database.is_sqlite else _NOW_POSTGRES).scalar_one())
+        return _now(self._database, connection)

@@ -170,6 +170,12 @@ class Queries:
         with self._database.read() as connection:
             return {row.id: row.text for row in connection.execute(query)}
 
+    def labels_that(self, fits: Callable[[str], bool]) -> dict[int, str]:
+        """The labels whose text fits, out of all."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(LABELS.c.id, LABELS.c.text))
+            return {row.id: row.text for row in rows if fits(row.text)}
+
     def ends(self) -> dict[bytes, bytes]:
         """The hash of each stream's last record, by the stream's id: what `Chain.close` compares."""
         with self._database.read() as connection:

@@ -9,7 +9,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +34,10 @@ def ensure_schema(database: Database, *, upgrade_postgres: bool = False) -> None
     Raises LogSchemaError for a newer schema, and for an older one in PostgreSQL unless asked to upgrade it. Several
     processes may do this at once: all but the first find it done.
     """
-    with _alone(database.place), database.write() as connection:
+    with ExitStack() as stack:
+        stack.enter_context(alone(database.place))
+        _create(database.place)
+        connection = stack.enter_context(database.write())
         if not database.is_sqlite:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         stored = stored_schema(connection, database.place)
@@ -99,8 +102,10 @@ def _migrate(connection: sa.Connection) -> None:
 
 
 @contextmanager
-def _alone(place: Place) -> Iterator[None]:
-    """Keep other processes from creating the same file: SQLite's own locks do not cover its first moments.
+def alone(place: Place) -> Iterator[None]:
+    """Keep other processes from creating, opening to write, or replacing the same file inside the block.
+
+    SQLite's own locks do not cover its first moments, and know nothing of a file that takes another's name.
 
     The lock is on the directory: a lock on the file itself would end SQLite's (POSIX drops all locks of a process on a
     file when it closes any handle of it), and a lock file would be one more thing to explain.
@@ -115,14 +120,19 @@ def _alone(place: Place) -> Iterator[None]:
         raise LogUnavailableError(f"{place} cannot be created: {error.strerror}; check its directory") from error
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)
-        try:
-            # As the umask says: an actor with a user of its own writes the log too, through their group.
-            os.close(os.open(place.path, os.O_RDONLY | os.O_CREAT, 0o666))
-        except OSError as error:
-            raise LogUnavailableError(f"{place} cannot be created: {error.strerror}; check its directory") from error
         yield
     finally:
         os.close(directory)
+
+
+def _create(place: Place) -> None:
+    if place.path is None:
+        return
+    try:
+        # As the umask says: an actor with a user of its own writes the log too, through their group.
+        os.close(os.open(place.path, os.O_RDONLY | os.O_CREAT, 0o666))
+    except OSError as error:
+        raise LogUnavailableError(f"{place} cannot be created: {error.strerror}; check its directory") from error
 
 
 def _copy(path: Path, stored: int) -> None:

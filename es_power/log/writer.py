@@ -201,6 +201,10 @@ class SqlLog:
         """The labels that have one of a few texts."""
         return await self._ask(lambda: self._queries.labelled(texts))
 
+    async def labels_that(self, fits: Callable[[str], bool]) -> dict[int, str]:
+        """The labels whose text fits, out of all; in a log of millions that takes its time."""
+        return await self._ask(lambda: self._queries.labels_that(fits))
+
     async def ends(self) -> dict[bytes, bytes]:
         """The hash of each stream's last record, by the stream's id: what `Chain.close` compares."""
         return await self._ask(self._queries.ends)

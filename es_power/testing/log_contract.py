@@ -12,6 +12,7 @@ Every case opens a log of its own.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -170,6 +171,18 @@ class LogContract(ABC):
             assert await log.find(refused.key) is None
             assert await log.labels([label.id]) == {}
             assert await log.tracked("manager") is None
+
+    async def test_a_text_is_forgotten_with_the_append_that_says_so(self) -> None:
+        """Both or neither: what is refused erases nothing."""
+        (one, one_text), (other, other_text) = make_label("one"), make_label("other")
+        async with self.open_log() as log:
+            await log.append(append_of("a", 0, lifecycle(1), labels=[one_text, other_text]))
+            with pytest.raises(ConcurrentAppendError):
+                await log.append(replace(append_of("a", 0, lifecycle(2)), forgets=[one.id, other.id]))
+            assert await log.labels([one.id, other.id]) == {one.id: "one", other.id: "other"}
+            await log.append(replace(append_of("a", 1, lifecycle(2)), forgets=[one.id, 7]))
+
+            assert await log.labels([one.id, other.id]) == {other.id: "other"}
 
     async def test_an_append_is_found_by_its_key_and_never_stored_twice(self) -> None:
         """Whoever does not know the outcome may look it up, or simply append again."""

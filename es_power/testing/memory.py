@@ -49,6 +49,8 @@ class MemoryLog:
         self._versions = versions
         for label in append.labels:
             self._labels.setdefault(label.id, label.text)
+        for forgotten in append.forgets:
+            self.forget(forgotten)
         first = Position(len(self.records) + 1)
         now = self._clock()
         for stream, version, event in events:

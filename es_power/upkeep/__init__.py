@@ -1,0 +1,1 @@
+"""Looking after the log itself: what people have erased from it, copied, put back and put away."""
