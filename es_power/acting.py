@@ -31,6 +31,7 @@ from es_power.projections.readmodels import Step
 from es_power.projections.store import Store
 from es_power.projections.watcher import Watcher
 from es_power.settings import Settings
+from es_power.upkeep.rewinding import require_not_rewound
 
 Stoppers = Callable[[str], Mapping[Route, Stopper]]
 """Makes the ways to act on a host, by its URI."""
@@ -191,6 +192,7 @@ async def serve_acts(
     task_status: trio.TaskStatus[Acts] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Act by a log that is open for writing, and that others write; see `Acts.run`."""
+    await require_not_rewound(log)
     watcher = await Watcher.start(PatientLog(log), Store(log.database))
     acts = Acts(log, watcher, settings, stoppers=stoppers, nova=nova)
     async with trio.open_nursery() as nursery:

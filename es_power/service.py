@@ -7,7 +7,7 @@ one follower folds the log for all of them, keeps the tables, and hands the proc
 import gc
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final, Protocol
 
@@ -16,6 +16,7 @@ import trio
 
 from es_power.acting import Acts, how_to_act
 from es_power.dispatch.process_manager import ProcessManager
+from es_power.domain.custody import LabelsForgotten
 from es_power.domain.events import LifecycleEvent, Recorded, Trigger
 from es_power.domain.policy import get_policy
 from es_power.domain.states import VmState
@@ -41,6 +42,7 @@ from es_power.projections.stop_commands import Derived
 from es_power.projections.store import Store
 from es_power.projections.watcher import Watcher
 from es_power.settings import Settings
+from es_power.upkeep.rewinding import require_not_rewound
 
 _COLLECT_AFTER: Final = 50_000
 """Objects more than were freed, after which the youngest are looked through; Python's own number is 700."""
@@ -266,9 +268,7 @@ class Service:
             seen_until=await self._seen_until(stream, version, place) if version else None,
             stopped=not place.host.running,
             blind_since=place.host.blind_since,
-            names={
-                instance: labels.get(known.name.id, "") if known.name else "" for instance, known in present.items()
-            },
+            names={instance: labels.get(known.name.id) if known.name else "" for instance, known in present.items()},
             inventory=tuple(place.order),
             inventory_version=place.host.inventory,
         )
@@ -307,6 +307,9 @@ class Service:
         for stream in {each.stream for each in batch if isinstance(each.event, LifecycleEvent)}:
             if stream in self.qemu_logs:
                 self.qemu_logs[stream].look_soon()
+        for recorded in batch:
+            if isinstance(recorded.event, LabelsForgotten):
+                self._forget(recorded.event.labels)
         for instance in step.look_at:
             for stream in self._follower.models.fleet.seen_on.get(instance, ()):
                 if stream in self.observers:
@@ -316,6 +319,13 @@ class Service:
         if self._house is not None:
             await self._house.folded(batch)
         self._listen(batch)
+
+    def _forget(self, labels: Collection[int]) -> None:
+        """Have nobody here hold on to a text that was erased."""
+        forgotten, places = frozenset(labels), self._follower.models.fleet.places
+        for stream, each in self.observers.items():
+            known = places[stream].instances if stream in places else {}
+            each.forget_names(one for one, vm in known.items() if vm.name is not None and vm.name.id in forgotten)
 
 
 def settle_memory() -> None:
@@ -343,10 +353,12 @@ async def serve(
 ) -> None:
     """Run a service on a log that is open for writing; see `Service.run`.
 
-    With `acting` it executes what it plans too: that makes the actors, on the service's own fold. With `nova` it reads
-    Nova's records of the hosts. With `answering` it answers questions, from the first moment on.
+    LogRewoundError where the log ends before what was read from it. With `acting` it executes what it plans too: that
+    makes the actors, on the service's own fold. With `nova` it reads Nova's records of the hosts. With `answering` it
+    answers questions, from the first moment on.
     """
     await trio.to_thread.run_sync(lambda: log.database.make_sure(insist=False))
+    await require_not_rewound(log)
     patient, store = PatientLog(log), Store(log.database)
     follower = await Follower.start(patient, store)
     acts = acting(follower) if acting else None

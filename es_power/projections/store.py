@@ -303,6 +303,16 @@ def _damage() -> Iterator[None]:
         raise TablesDamagedError(str(error).splitlines()[0]) from error
 
 
+def drop_beyond(connection: sa.Connection, position: Position) -> None:
+    """Take the tables away where they are true beyond the end of a log that went back, or say nothing of that."""
+    try:
+        beyond = _checkpoint(connection) > position
+    except TablesDamagedError:
+        beyond = True
+    if beyond:
+        METADATA.drop_all(connection)
+
+
 def _is_of_another_version(connection: sa.Connection) -> bool:
     version = connection.scalar(sa.select(CHECKPOINT.c.version).where(CHECKPOINT.c.name == _NAME))
     return version not in {None, VERSION}

@@ -3,12 +3,14 @@
 import tempfile
 from contextlib import closing
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 import trio
 
+from es_power.domain.events import InstanceId, InstanceNamed, Position
 from es_power.domain.ports import Append, Tracking
 from es_power.errors import (
     ConcurrentAppendError,
@@ -20,10 +22,15 @@ from es_power.errors import (
 from es_power.log import database as database_module, open_log
 from es_power.log.append import prepare
 from es_power.log.database import Database
+from es_power.log.labels import make_label
 from es_power.log.lease import lease
 from es_power.log.schema import LEASES
 from es_power.log.upgrade import check_schema, ensure_schema, upgrade
 from es_power.testing.log_contract import append_of, lifecycle
+from es_power.upkeep.backup import back_up
+from es_power.upkeep.checking import check
+from es_power.upkeep.forgetting import find_namings, forget
+from es_power.upkeep.rewinding import accept_rewind
 from tests.contract.severing_proxy import severing_proxy
 from tests.unit.log.facts import write_next_schema
 
@@ -242,3 +249,52 @@ async def test_a_paused_service_that_comes_back_late_is_stopped(url):
 
 def test_the_wait_for_a_lock_has_the_same_bound_everywhere():
     assert 0 < database_module.LOCK_WAIT <= 30
+
+
+# ------------------------------------------------------------------------------------------ looking after the log
+
+
+async def test_a_forgotten_text_is_in_no_file_of_the_tables(postgres, url):
+    label, text = make_label("Marie Sklodowska")
+    named = InstanceNamed(observed_at=1, instance=InstanceId(UUID(int=7)), name=label)
+    async with open_log(url, mode="write") as log:
+        await log.append(append_of("a", 0, named, labels=[text]))
+        postgres.run("CHECKPOINT")
+        assert _holds(postgres.directory, b"Marie Sklodowska")
+        done = await forget(log, await find_namings(log, "marie sklodowska"), by="root", at=1)
+        postgres.run("CHECKPOINT")
+
+        assert (done.count, done.scrubbed, await log.labels([label.id])) == (1, True, {})
+        assert not _holds(postgres.directory, b"Marie Sklodowska")
+        await check(log)
+
+
+def _holds(directory: Path, text: bytes) -> bool:
+    """Whether a file of the tables has it; the server's own WAL is not ours to erase from."""
+    return any(text in each.read_bytes() for each in directory.rglob("base/**/*") if each.is_file())
+
+
+async def test_a_backup_of_a_log_in_postgres_is_a_log_in_one_file(url, tmp_path):
+    label, text = make_label("web-1")
+    named = InstanceNamed(observed_at=1, instance=InstanceId(UUID(int=7)), name=label)
+    async with open_log(url, mode="write") as log:
+        await log.append(append_of("observer/a/qemu", 0, named, lifecycle(2), labels=[text]))
+        await log.append(Append(writes=(), tracking=Tracking(name="planner/a/qemu", position=Position(2))))
+        done = await back_up(log, tmp_path, at=1)
+        there = await log.read(after=Position(0))
+    async with open_log(done.file) as copy:
+        assert await copy.read(after=Position(0)) == there
+        assert await copy.labels([label.id]) == {label.id: "web-1"}
+        assert await copy.tracked("planner/a/qemu") == 2
+
+
+async def test_a_log_in_postgres_that_went_back_goes_on_once_that_is_accepted(url):
+    async with open_log(url, mode="write") as log:
+        await log.append(append_of("a", 0, lifecycle(1)))
+        await log.append(Append(writes=(), tracking=Tracking(name="planner/a/qemu", position=Position(9))))
+        async with trio.open_nursery() as nursery, lease(log, STREAM, "another", nursery=nursery):
+            with pytest.raises(LeaseHeldError, match="another"):
+                await accept_rewind(url, by="root", at=1)
+        done = await accept_rewind(url, by="root", at=1)
+
+        assert (done.replaced, done.until, await log.tracked("planner/a/qemu")) == (9, 1, 1)
