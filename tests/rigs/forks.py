@@ -5,6 +5,7 @@ of the directory that its line names.
 """
 
 import ctypes
+import gc
 import os
 import signal
 import subprocess
@@ -24,6 +25,8 @@ def serve(play: Callable[[str], None], place: Callable[[str], Path]) -> None:
 
     `play` may return, which ends the process with 0. `place` gives a line's directory.
     """
+    gc.collect()
+    gc.freeze()  # else the first collection of each process copied all that was imported
     for line in sys.stdin:
         if not (process := os.fork()):
             ctypes.CDLL(None).prctl(

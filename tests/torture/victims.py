@@ -9,7 +9,14 @@ from pathlib import Path
 
 import trio
 
+from es_power.cli.run import observing
+from es_power.cli.serving import libvirt_hypervisor
+from es_power.domain.states import VmState
+from es_power.ingest.clock import now
+from es_power.ingest.declarations import declare
 from es_power.log import open_log
+from es_power.settings import Host, Log, Settings
+from es_power.testing import vm
 from tests.rigs.forks import serve
 from tests.torture import ledger, writer
 
@@ -23,8 +30,12 @@ class Victim:
     #: Where it says what was acknowledged, and what it printed: another file system than the log's may be cut.
     place: str
     seed: int = 0
+    #: The libvirt that it observes, as `es-power run` does; where there is none, it writes as fast as it can.
+    uri: str = ""
     #: FULL; another is a broken variant.
     synchronous: str = "FULL"
+    #: Another broken variant: it acknowledges before it commits.
+    hasty: bool = False
 
     @property
     def said(self) -> Path:
@@ -47,10 +58,21 @@ class Victim:
 
 def live(victim: Victim) -> None:
     """Do it."""
-    ledger.tell(ledger.appender(victim.said))
+    ledger.tell(ledger.appender(victim.said), hasty=victim.hasty)
     if victim.synchronous != "FULL":
         writer.weaken(f"synchronous={victim.synchronous}")
-    trio.run(_write, victim)
+    trio.run(_observe if victim.uri else _write, victim)
+
+
+async def _observe(victim: Victim) -> None:
+    """Observe as `es-power run` does, without its HTTP; two VMs are meant to be on, so that commands are planned."""
+    if not Path(victim.log).exists():
+        async with open_log(victim.log, mode="write") as log:
+            meant = [(vm(number), VmState.ACTIVE, None) for number in (1, 2)]
+            await declare(log, meant, by="ann", why="so it is meant to be", at=now())
+    settings = Settings(log=Log(path=victim.log), hosts=(Host(uri=victim.uri),))
+    async with observing(settings, [(None, libvirt_hypervisor(victim.uri, settings))]):
+        await trio.sleep_forever()
 
 
 async def _write(victim: Victim) -> None:
