@@ -1,17 +1,14 @@
-"""The whole service on PostgreSQL: the same answers as on SQLite, and a lease that can be lost."""
+"""The whole service on PostgreSQL: the same answers as on SQLite, and a lease."""
 
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
 from es_power.domain.decisions import StopRequested
-from es_power.domain.events import Event, HostSwept, ServiceStarted
+from es_power.domain.events import Event
 from es_power.domain.states import VmState
 from es_power.errors import LeaseHeldError
 from es_power.ingest.clock import now
@@ -97,37 +94,3 @@ async def test_a_live_lease_is_refused_with_its_holder_s_name(place: str) -> Non
         ):
             async with running(place, FakeHypervisor()):
                 pass
-
-
-@contextmanager
-def program(place: str) -> Iterator[subprocess.Popen[str]]:
-    """`es-power run` on libvirt's test driver, as a process."""
-    command = [sys.executable, "-m", "es_power", "run", "--uri", "test:///default", "--log", place]
-    quiet = {"ES_POWER_API_ENABLED": "false", "ES_POWER_METRICS_ENABLED": "false"}
-    environment = os.environ | {"ES_POWER_LEASE_DURATION": "2"} | quiet
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.send_signal(signal.SIGCONT)
-
-
-async def test_a_paused_service_that_comes_back_late_stops_itself(place: str) -> None:
-    async with open_log(place, mode="write", poll=0.05) as log:
-        with program(place) as paused:
-            await until(log, HostSwept)
-            paused.send_signal(signal.SIGSTOP)
-            with program(place) as successor:
-                [_, started] = await until(log, ServiceStarted, 2)
-                paused.send_signal(signal.SIGCONT)
-                _, complaint = await trio.to_thread.run_sync(paused.communicate)
-                records = await log.read(after=0, limit=100_000)
-                assert successor.poll() is None
-
-    assert paused.returncode == 1
-    assert f"process {successor.pid}" in complaint.splitlines()[-1]
-    assert "Traceback" not in complaint
-    epochs = [each.event.epoch for each in records if isinstance(each.event, ServiceStarted)]
-    assert epochs == [1, 2]
-    assert started.holder.endswith(f"process {successor.pid}")
