@@ -24,18 +24,19 @@ def check_pages(database: Database, connection: sa.Connection | None = None) -> 
     """Have SQLite check its file; PostgreSQL's pages are its own to check (`pg_amcheck`)."""
     if not database.is_sqlite:
         return ()
+    found: Sequence[Damage] = ()
     try:
         with nullcontext(connection) if connection is not None else database.read() as own:
             try:
-                return _told(own, "integrity_check")
+                found = _told(own, "integrity_check")
             except (sa.exc.DatabaseError, sqlite3.DatabaseError):
                 # Where it cannot go on, what it told before is lost with it; this one looks less deep, and tells it.
-                if found := _told(own, "quick_check"):
-                    return found
+                found = _told(own, "quick_check")
                 raise
     except (sa.exc.DatabaseError, sqlite3.DatabaseError, LogError) as error:
         said = " ".join(str(error.__cause__ or error).split())
-        return [Damage(kind=Kind.PAGES, page=_page(said), detail=said)]
+        return found or [Damage(kind=Kind.PAGES, page=_page(said), detail=said)]
+    return found
 
 
 def _told(connection: sa.Connection, check: str) -> Sequence[Damage]:

@@ -30,7 +30,7 @@ from es_power.audit.tree import Edge, Grown
 from es_power.audit.verdict import Damage, Kind, Verdict
 from es_power.domain.events import START, Position
 from es_power.domain.streams import stream_id
-from es_power.errors import SealBrokenError
+from es_power.errors import LogError, SealBrokenError
 from es_power.log import SqlLog
 from es_power.log.chain import Chain, Row
 from es_power.log.codec import Codec
@@ -78,14 +78,18 @@ def examine(
     """Do what `verify` does, and block meanwhile; any damage that SQLite itself reports is part of the verdict."""
     outside = claims_outside(checkpoints, keys)
     check_schema(database)
-    if database.place.path is None:
-        with database.read() as connection:
-            return _Examination(connection, database, outside, keys, progress).run(None)
+    verdict: Verdict | None = None
     # The database's own check takes as long as ours: beside it, in a thread and a transaction of its own.
     with ThreadPoolExecutor(1) as beside:
-        pages = beside.submit(check_pages, database)
-        with database.read() as connection:
-            return _Examination(connection, database, outside, keys, progress).run(pages)
+        pages = beside.submit(check_pages, database) if database.place.path else None
+        try:
+            with database.read() as connection:
+                verdict = _Examination(connection, database, outside, keys, progress).run(pages)
+        except LogError:
+            # Where pages are damaged, even the end of a transaction that only read may be refused.
+            if verdict is None:
+                raise
+    return verdict
 
 
 class _Examination:
