@@ -132,6 +132,18 @@ class RecordPrunedError(LogError):
         )
 
 
+class RecordNotFoundError(LogError):
+    """No record stands at that position."""
+
+    exit_code = 3
+
+
+class NotSealedError(LogError):
+    """No checkpoint covers that record yet."""
+
+    exit_code = 3
+
+
 class NoteError(EsPowerError):
     """A text is no checkpoint, or no key, of the form that C2SP's signed-note gives it."""
 

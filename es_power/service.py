@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from es_power.acting import Acts, how_to_act
+from es_power.audit.sealing import Sealer
 from es_power.dispatch.process_manager import ProcessManager
 from es_power.domain.custody import LabelsForgotten
 from es_power.domain.events import LifecycleEvent, Recorded, Trigger
@@ -53,6 +54,8 @@ class House(Protocol):
 
     #: Whether all hosts that answer have been swept since the start.
     is_ready: bool
+    #: What signs the log; None where nothing does.
+    sealer: Sealer | None
 
     async def begin(self, recording: Callable[[], Recording]) -> None:
         """Take up what was recorded before the service began; how it goes with recording can be asked from then on."""

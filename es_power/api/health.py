@@ -32,6 +32,9 @@ def make_health(house: House) -> Starlette:
     async def ready(_: Request) -> Response:
         checks = await _checks(house)
         fine = all(checks.values())
+        if house.sealer is not None:
+            # It is told, and somebody should look; but who asks for states is answered as well as ever.
+            checks["sealed"] = house.sealer.is_fine
         return JSONResponse({"ready": fine, "checks": checks}, 200 if fine else 503)
 
     async def metrics(_: Request) -> Response:

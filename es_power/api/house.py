@@ -14,6 +14,7 @@ from es_power.api.newest import Newest
 from es_power.api.problems import POSITION, ProblemError
 from es_power.api.sessions import Sessions
 from es_power.api.stream import Broadcast, told
+from es_power.audit.sealing import Sealer
 from es_power.domain.custody import LabelsForgotten
 from es_power.domain.events import START, Position, Recorded
 from es_power.domain.streams import ACCESS
@@ -49,6 +50,8 @@ class House:
     url: str = ""
     #: Whether all hosts that answer have been swept since the start.
     is_ready: bool = False
+    #: What signs the log; None where nothing does.
+    sealer: Sealer | None = None
     #: How it goes with recording, as the service says.
     recording: Callable[[], Recording] = field(default=Recording)
     tokens: Tokens = field(default_factory=Tokens)

@@ -5,7 +5,8 @@ Rules of this file:
 2. What was signed is a fact of the log afterwards (`CheckpointSealed`), which is not part of what was signed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -78,8 +79,6 @@ class Sealer:
             checkpoint = Checkpoint(origin=name, size=self._edge.size, root=self._edge.root())
             note = self._signer.sign(checkpoint.text)
             failed = {text: said for text, place in self._places.items() if (said := await self._put(place, note))}
-            for text, said in failed.items():
-                structlog.get_logger().error("a checkpoint was not taken", place=text, error=said, size=checkpoint.size)
             position = await self._say(checkpoint, note, tuple(failed))
             self.last = Sealed(checkpoint=checkpoint, note=note, position=position, failed=failed)
             self.failure = ""
@@ -99,6 +98,8 @@ class Sealer:
             self.failure = str(error)
             structlog.get_logger().error("the log was not sealed", error=str(error))
         else:
+            for place, said in sealed.failed.items():
+                structlog.get_logger().error("a checkpoint was not taken", place=place, error=said)
             structlog.get_logger().info("sealed", size=sealed.checkpoint.size, key=self._signer.verifier.id.hex())
 
     async def _put(self, place: Place, note: Note) -> str:
@@ -129,3 +130,16 @@ class Sealer:
                 return await self._log.append(Append(writes=(write,)))
             except ConcurrentAppendError:
                 continue  # somebody else wrote down something too; the two do not contradict each other
+
+
+@asynccontextmanager
+async def sealing(sealer: Sealer, every: float) -> AsyncIterator[None]:
+    """Seal the log while the block runs, every so many seconds from now on, and once more at its end."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sealer.run, every)
+        try:
+            yield
+        finally:
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _PATIENCE):
+                await sealer.try_to_seal()

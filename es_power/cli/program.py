@@ -17,6 +17,7 @@ from es_power.cli import (
     act,
     anomalies,
     as_of,
+    audit,
     backup,
     breaker,
     commands,
@@ -79,7 +80,7 @@ def _app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     asking = (status, why, as_of, history, diff, timeline, uptime, anomalies, gaps, export, commands, replay, policy)
-    for module in (run, act, demo, doctor, *asking, hold, breaker, declare, imports, log, token, forget, backup):
+    for module in (run, act, demo, doctor, *asking, hold, breaker, declare, imports, log, audit, token, forget, backup):
         module.register(made)
     return made
 

@@ -5,6 +5,7 @@ from es_power.settings.reading import load
 from es_power.settings.sections import (
     Act,
     Api,
+    Audit,
     Breaker,
     Bridge,
     Connection,
@@ -22,6 +23,7 @@ from es_power.settings.sections import (
 __all__ = [
     "Act",
     "Api",
+    "Audit",
     "Breaker",
     "Bridge",
     "Connection",

@@ -31,6 +31,7 @@ from es_power.settings.sections import (
     NOT_SETTINGS,
     SECTIONS,
     VARIABLES,
+    CheckpointPlaces,
     Host,
     HostNames,
     Modes,
@@ -200,7 +201,7 @@ def _convert(kind: Any, value: object, *, strict: bool) -> object:
         value.encode()  # what is no text is none in any form; only the name of a file may be so
     if isinstance(value, str) and kind == Seconds:
         value = span(value) / SECOND
-    if isinstance(value, str) and kind in (Uris, Names):
+    if isinstance(value, str) and kind in (Uris, Names, CheckpointPlaces):
         value = value.split()
     if isinstance(value, str) and kind in (Modes, HostNames):
         value = dict(pair.partition("=")[::2] for pair in value.split())

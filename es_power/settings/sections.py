@@ -51,6 +51,13 @@ Listen = Annotated[
     ),
 ]
 VmLabels = Annotated[Literal["auto", "always", "never"], Meta(description="auto, always or never")]
+CheckpointPlace = Annotated[
+    str, Meta(pattern=r"^(file:/.+|directory:/.+|syslog:(/.+)?)$")
+]  # as `audit.places` reads it
+CheckpointPlaces = Annotated[
+    tuple[CheckpointPlace, ...],
+    Meta(description='a list of places such as ["file:/mnt/audit/log.checkpoints", "directory:/mnt/audit", "syslog:"]'),
+]
 Switch = Annotated[bool, Meta(description="true or false")]
 Text = Annotated[str, Meta(description="a text")]
 
@@ -219,6 +226,17 @@ class QemuLog(Struct, frozen=True, kw_only=True):
     folder: Text = ""
 
 
+class Audit(Struct, frozen=True, kw_only=True):
+    """How the log is sealed: signed as it is, so that nobody can change it later without being found out."""
+
+    #: The file of the key that signs, made by `es-power audit keygen`; empty: nothing is signed.
+    key: Text = ""
+    #: Seconds between two checkpoints.
+    every: Seconds = 3600.0
+    #: Where checkpoints are kept outside of the log.
+    places: CheckpointPlaces = ()
+
+
 class Lease(Struct, frozen=True, kw_only=True):
     """The claim to be the only observer of a host in one log."""
 
@@ -241,6 +259,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     connection: Connection = Connection()
     bridge: Bridge = Bridge()
     lease: Lease = Lease()
+    audit: Audit = Audit()
     qemu_log: QemuLog = QemuLog()
 
 
@@ -258,6 +277,7 @@ SECTIONS: Final[Mapping[str, type[Struct]]] = {
     "connection": Connection,
     "bridge": Bridge,
     "lease": Lease,
+    "audit": Audit,
     "qemu_log": QemuLog,
 }
 FIELDS: Final[Mapping[str, FieldInfo]] = {

@@ -10,6 +10,8 @@ import trio
 
 from es_power.api.health import for_programs, make_health
 from es_power.api.metrics import Counts
+from es_power.audit.keys import Signer
+from es_power.audit.sealing import Sealer
 from es_power.domain.events import LifecycleEvent, Recorded
 from es_power.settings import Metrics
 from es_power.testing.facts import T0, Facts, vm
@@ -116,3 +118,14 @@ async def test_a_vm_too_many_is_told_in_numbers_alone(night: Path, monkeypatch: 
     monkeypatch.setattr("es_power.api.health.AUTO", 2)
     async with running(night) as api:
         assert "es_power_vm_state{" not in await metrics(api)
+
+
+async def test_a_checkpoint_that_a_place_did_not_take_is_told_and_answers_go_on(api: Running) -> None:
+    api.house.is_ready = True
+    api.house.sealer = Sealer(api.house.log, Signer.generate("x"), ["file:/nowhere/x"], clock=api.house.clock)
+    await api.house.sealer.try_to_seal()
+    async with prometheus(api) as client:
+        answer = await client.get("/readyz")
+
+    assert answer.json()["checks"]["sealed"] is False
+    assert answer.status_code == (200 if answer.json()["ready"] else 503)

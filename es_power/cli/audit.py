@@ -1,0 +1,229 @@
+"""`es-power audit`: sign the log, verify it, and prove what is in it."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import trio
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+from es_power.audit.checkpoints import read_checkpoints
+from es_power.audit.keys import Signer, VerifierKey, read_key, write_key
+from es_power.audit.proving import prove
+from es_power.audit.sealing import Sealed, Sealer
+from es_power.audit.verdict import Verdict
+from es_power.audit.verifying import Progress, verify as verify_log
+from es_power.cli.options import KEEP, ConfigOption, LogOption, OutputOption, Printer, UtcOption, act, ask, note, place
+from es_power.domain.events import Position
+from es_power.errors import KeyFileError
+from es_power.ingest.clock import now
+from es_power.log import SqlLog
+from es_power.log.database import parse_place
+from es_power.output import Column, Format, Row
+from es_power.settings import load
+
+VERDICT: Final = tuple(
+    Column(name)
+    for name in (
+        *("intact", "position", "records", "streams", "vouched", "pruned", "root"),
+        *("labels", "labels_gone", "labels_unchecked", "unread", "checkpoints", "damage"),
+    )
+)
+SEALED: Final = (Column("size"), Column("root"), Column("position"), Column("failed"), Column("note", limit=None))
+PROOF: Final = tuple(
+    Column(name, limit=None)
+    for name in (
+        *("position", "stream", "stream_id", "version", "recorded_at_ns", "topic", "state", "previous", "hash"),
+        *("size", "path", "note"),
+    )
+)
+
+_FINDING: Final = 4
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(
+        no_args_is_help=True, help="Sign the log, verify that nobody changed it since, and prove what is in it."
+    )
+    group.command(name="keygen")(_keygen)
+    group.command(name="checkpoint")(_checkpoint)
+    group.command(name="verify")(_verify)
+    group.command(name="proof")(_proof)
+    app.add_typer(group, name="audit", rich_help_panel=KEEP)
+
+
+def _keygen(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Where the key will be, outside of the log's folder.")
+    ] = None,
+    *,
+    name: Annotated[
+        str | None, typer.Option(help="What the key and its checkpoints are called; default: HOST/es-power.")
+    ] = None,
+    log: LogOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make the key that signs checkpoints, and print the verifier key, which is to be given to whoever checks them."""
+    settings = load(config, {"log.path": log})
+    path = file or (Path(settings.audit.key) if settings.audit.key else None)
+    if path is None:
+        raise typer.BadParameter("say where the key will be, here or as [audit] key", param_hint="FILE")
+    signer = Signer.generate(name or f"{socket.gethostname()}/es-power")
+    write_key(path, signer, log=parse_place(settings.log.path).path)
+    note(f"es-power: the key is in {path}; name it as [audit] key. Its verifier key, to be kept elsewhere:")
+    typer.echo(str(signer.verifier))
+
+
+def _checkpoint(
+    *,
+    log: LogOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Format.TABLE,
+    utc: UtcOption = False,
+) -> None:
+    """Sign the log as it is now, and send that to the places of [audit]; also while the service runs."""
+    settings = load(config, {"log.path": log})
+    if not settings.audit.key:
+        raise KeyFileError("no key is set: `es-power audit keygen FILE` makes one, and [audit] key names it")
+    signer = read_key(Path(settings.audit.key))
+
+    async def work(opened: SqlLog) -> Sealed:
+        return await Sealer(opened, signer, settings.audit.places, clock=now).seal()
+
+    sealed = act(settings.log.path, work)
+    printer = Printer(output, utc)
+    if output is Format.TABLE:
+        typer.echo(str(sealed.note), nl=False)
+    else:
+        printer.one(_sealed_row(sealed), SEALED)
+    for where, said in sealed.failed.items():
+        note(f"es-power: {where} did not take it: {said}")
+    if sealed.failed:
+        raise typer.Exit(1)
+
+
+def _verify(
+    *,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option("--checkpoint", metavar="FILE", help="Checkpoints kept outside of the log; may be repeated."),
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", metavar="VKEY", help="The verifier key that has to have signed them; may be repeated."),
+    ] = None,
+    log: LogOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Format.TABLE,
+    utc: UtcOption = False,
+) -> None:
+    """Verify the whole log, also a copy, also while the service runs; 4 where something is not as it was written.
+
+    Without a checkpoint that was kept elsewhere, nobody can tell a log from one that was written anew, hashes and all.
+    """
+    notes = [each for path in checkpoint or () for each in read_checkpoints(path)]
+    keys = [VerifierKey.read(text) for text in key or ()]
+
+    async def question(opened: SqlLog) -> Verdict:
+        with _bar(await opened.head()) as progress:
+            return await verify_log(opened, notes, keys=keys, progress=progress)
+
+    verdict = ask(place(log, config), question)
+    Printer(output, utc).one(verdict_row(verdict), VERDICT)
+    for line in _words(verdict):
+        note(f"es-power: {line}")
+    raise typer.Exit(0 if verdict.is_intact else _FINDING)
+
+
+def _proof(
+    position: Annotated[int, typer.Argument(metavar="POSITION", min=1, help="The record's position in the log.")],
+    *,
+    log: LogOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = Format.JSON,
+    utc: UtcOption = False,
+) -> None:
+    """Prove that a record is in the log that was signed; es_power/audit/offline.py checks it, without es_power."""
+
+    async def question(opened: SqlLog) -> Row:
+        [proof] = await trio.to_thread.run_sync(lambda: prove(opened.database, [Position(position)]))
+        return proof.as_row()
+
+    Printer(output, utc).one(ask(place(log, config), question), PROOF)
+
+
+# ------------------------------------------------------------------------------------------------------- rows
+
+
+def verdict_row(verdict: Verdict) -> Row:
+    """What a verification came to."""
+    return {
+        "intact": verdict.is_intact,
+        "position": verdict.position,
+        "records": verdict.records,
+        "streams": verdict.streams,
+        "vouched": verdict.vouched,
+        "pruned": verdict.pruned,
+        "root": verdict.root.hex(),
+        "labels": verdict.labels,
+        "labels_gone": verdict.labels_gone,
+        "labels_unchecked": verdict.labels_unchecked,
+        "unread": verdict.unread,
+        "checkpoints": [
+            {
+                "size": each.size,
+                "origin": each.origin,
+                "outside": each.outside,
+                "signed": each.signed,
+                "holds": each.holds,
+            }
+            for each in verdict.checkpoints
+        ],
+        "damage": [
+            {
+                "kind": each.kind,
+                "position": each.position,
+                "until": each.until,
+                "page": each.page,
+                "detail": each.detail,
+            }
+            for each in verdict.damage
+        ],
+    }
+
+
+def _sealed_row(sealed: Sealed) -> Row:
+    return {
+        "size": sealed.checkpoint.size,
+        "root": sealed.checkpoint.root.hex(),
+        "position": sealed.position,
+        "failed": dict(sealed.failed),
+        "note": str(sealed.note),
+    }
+
+
+def _words(verdict: Verdict) -> Iterator[str]:
+    for each in verdict.damage:
+        until = f" to {each.until}" if each.until and each.until != each.position else ""
+        place = f"record {each.position}{until}: " if each.position is not None else ""
+        page = f"page {each.page}: " if each.page is not None else ""
+        yield f"{place}{page}{each.kind}: {each.detail}"
+    if verdict.pruned:
+        yield f"all up to record {verdict.pruned} was pruned; the checkpoint there stands for it"
+    if verdict.is_intact and not verdict.vouched:
+        yield "no checkpoint from outside vouches for it: whoever could write the database could have written it anew"
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Progress]:
+    """Show on a terminal how far it is; say nothing elsewhere."""
+    console = Console(stderr=True)
+    columns = (TextColumn("verify"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("verify", total=total)
+        yield lambda position: bar.update(task, completed=position)

@@ -1,0 +1,194 @@
+"""A log is signed, its signature is kept elsewhere, and a place that fails is told of and stops nothing."""
+
+import socket
+import threading
+
+import pytest
+import trio
+import trio.testing
+
+from es_power.audit.checkpoints import note_of, read_checkpoints
+from es_power.audit.places import FilePlace, FolderPlace, SyslogPlace, parse_place
+from es_power.audit.sealing import Sealer, sealing
+from es_power.audit.verifying import verify
+from es_power.domain.custody import CheckpointSealed
+from es_power.domain.events import ServiceStopped
+from es_power.domain.streams import AUDIT
+from es_power.domain.time import Timestamp
+from es_power.errors import LogUnavailableError, NoteError
+from es_power.log import open_log
+from es_power.testing.log_contract import append_of, lifecycle
+from tests.unit.audit.rigs import SIGNER, write_log
+
+AT = Timestamp(7)
+
+
+@pytest.fixture
+def path(tmp_path):
+    write_log(tmp_path / "log.db", 300).close()
+    return tmp_path / "log.db"
+
+
+def sealer_of(log, *places, **how):
+    return Sealer(log, SIGNER, places, clock=lambda: AT, **how)
+
+
+async def test_a_checkpoint_is_in_all_places_and_a_fact_afterwards(path, tmp_path):
+    (tmp_path / "folder").mkdir()
+    places = [f"file:{tmp_path}/checkpoints", f"directory:{tmp_path}/folder"]
+    async with open_log(path, mode="write") as log:
+        sealed = await sealer_of(log, *places).seal()
+        [recorded] = await log.read_stream(AUDIT)
+
+        assert isinstance(recorded.event, CheckpointSealed)
+        assert (recorded.position, recorded.event.size, recorded.event.missed) == (301, 300, ())
+        assert note_of(recorded.event) == sealed.note
+        [kept] = (tmp_path / "folder").iterdir()
+        assert kept.name == f"{300:019d}-{SIGNER.verifier.id.hex()}.checkpoint"
+        for file in (tmp_path / "checkpoints", kept):
+            assert [str(each) for each in read_checkpoints(file)] == [str(sealed.note)]
+            verdict = await verify(log, read_checkpoints(file), keys=[SIGNER.verifier])
+            assert verdict.is_intact
+            assert verdict.vouched == 300
+
+
+async def test_each_seal_goes_on_where_the_last_one_ended(path):
+    async with open_log(path, mode="write") as log:
+        sealer = sealer_of(log)
+        await sealer.seal()
+        await log.append(append_of("more", 0, *map(lifecycle, range(500))))
+        second = await sealer.seal()
+        fresh = await sealer_of(log).seal()
+        verdict = await verify(log)
+
+    assert second.checkpoint.size == 801
+    assert fresh.checkpoint.size == 802
+    assert verdict.is_intact
+    assert [(each.size, each.outside, each.holds) for each in verdict.checkpoints] == [
+        (300, False, True),
+        (801, False, True),
+        (802, False, True),
+    ]
+
+
+async def test_a_place_that_fails_is_told_of_and_the_others_have_it(path, tmp_path):
+    places = [f"directory:{tmp_path}/nowhere", f"file:{tmp_path}/checkpoints"]
+    async with open_log(path, mode="write") as log:
+        sealer = sealer_of(log, *places)
+        sealed = await sealer.seal()
+        [recorded] = await log.read_stream(AUDIT)
+        assert not sealer.is_fine
+        (tmp_path / "nowhere").mkdir()
+        await sealer.try_to_seal()
+
+    assert sealed.failed == {places[0]: "No such file or directory"}
+    assert recorded.event.missed == (places[0],)
+    assert len(read_checkpoints(tmp_path / "checkpoints")) == 2
+    assert sealer.is_fine
+
+
+async def test_a_place_that_hangs_is_left_to_itself(path, mock_clock):
+    async with open_log(path, mode="write") as log:
+        sealer = sealer_of(log)
+        asked, released = trio.Event(), threading.Event()
+
+        class Hanging:
+            def put(self, note):
+                trio.from_thread.run_sync(asked.set)
+                released.wait()
+
+        sealer._places = {"file:/hangs": Hanging()}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sealer.try_to_seal)
+            await asked.wait()
+            mock_clock.jump(11)
+        released.set()
+
+    assert sealer.last.failed == {"file:/hangs": "it did not answer within 10 s"}
+
+
+async def test_a_log_that_refuses_is_told_of_and_sealed_later(path, monkeypatch):
+    async with open_log(path, mode="write") as log:
+        sealer = sealer_of(log)
+        with monkeypatch.context() as broken:
+
+            async def refuse(append):
+                raise LogUnavailableError
+
+            broken.setattr(log, "append", refuse)
+            await sealer.try_to_seal()
+            assert not sealer.is_fine
+        await sealer.try_to_seal()
+
+    assert sealer.is_fine
+    assert sealer.last.checkpoint.size == 300
+
+
+async def test_a_log_is_sealed_at_once_each_hour_and_at_the_end(path, mock_clock):
+    async with open_log(path, mode="write", poll=0) as log:
+        async with sealing(sealer_of(log), 3600.0):
+            for size in (300, 301, 302):
+                await log.wait_beyond(size)
+                await trio.testing.wait_all_tasks_blocked()
+                mock_clock.jump(3600)
+            await log.wait_beyond(303)
+        sizes = [each.event.size for each in await log.read_stream(AUDIT)]
+
+    assert sizes == [300, 301, 302, 303, 304]
+
+
+async def test_what_belongs_to_a_checkpoint_is_recorded_beside_it(path):
+    async with open_log(path, mode="write") as log:
+        await sealer_of(log, beside=lambda: [ServiceStopped(observed_at=AT)]).seal()
+        kinds = [type(each.event).__name__ for each in await log.read_stream(AUDIT)]
+
+    assert kinds == ["CheckpointSealed", "ServiceStopped"]
+
+
+async def test_two_who_sign_at_once_are_both_written_down(path):
+    async with open_log(path, mode="write") as log, open_log(path, mode="write") as other:
+        async with trio.open_nursery() as nursery:
+            for opened in (log, other):
+                nursery.start_soon(sealer_of(opened).seal)
+        verdict = await verify(log)
+
+    assert verdict.is_intact
+    assert len(verdict.checkpoints) == 2
+
+
+def test_a_syslog_gets_a_checkpoint_in_one_line_that_is_read_again(tmp_path):
+    note = SIGNER.sign("origin\n7\nAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(str(tmp_path / "log"))
+        SyslogPlace(tmp_path / "log").put(note)
+        (tmp_path / "messages").write_bytes(log.recv(4096) + b"\n")
+
+    assert read_checkpoints(tmp_path / "messages") == [note]
+
+
+def test_what_a_full_disk_cut_off_is_closed_before_the_next(tmp_path):
+    place = FilePlace(tmp_path / "checkpoints")
+    note = SIGNER.sign("origin\n7\nAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n")
+    place.path.write_text(str(note)[:30])
+    place.put(note)
+    place.put(note)
+
+    assert read_checkpoints(place.path) == [note, note]
+
+
+def test_places_are_written_as_urls(tmp_path):
+    assert parse_place("file:/a/b") == FilePlace(tmp_path.__class__("/a/b"))
+    assert parse_place("directory:/a") == FolderPlace(tmp_path.__class__("/a"))
+    assert parse_place("syslog:") == SyslogPlace()
+    assert parse_place("syslog:/x") == SyslogPlace(tmp_path.__class__("/x"))
+    for wrong in ("", "/a/b", "file:a", "s3://bucket", "directory:"):
+        with pytest.raises(ValueError, match="no place for checkpoints"):
+            parse_place(wrong)
+
+
+def test_a_file_without_a_checkpoint_says_so(tmp_path):
+    (tmp_path / "empty").write_text("nothing\n")
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    for name, said in (("empty", "no whole checkpoint"), ("bytes", "is no text"), ("none", "No such file")):
+        with pytest.raises(NoteError, match=said):
+            read_checkpoints(tmp_path / name)

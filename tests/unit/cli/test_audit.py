@@ -1,0 +1,84 @@
+"""The seal from the command line: a key, a checkpoint, a verdict, a proof."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from es_power.audit import offline
+from tests.unit.cli.conftest import Ask
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    path = tmp_path / "config.toml"
+    path.write_text(f'[audit]\nkey = "{folder}/audit.key"\nplaces = ["file:{folder}/checkpoints"]\n')
+    return path
+
+
+def test_a_log_is_sealed_verified_and_proved(log: Path, ask: Ask, config: Path) -> None:
+    key = ask("audit", "keygen", "--name", "kvm-07/es-power", "--log", log, "--config", config)
+    assert (key.code, key.out[:16]) == (0, "kvm-07/es-power+")
+    sealed = ask("audit", "checkpoint", "--log", log, "--config", config)
+    assert (sealed.code, sealed.err) == (0, "")
+    kept = config.parent / "elsewhere" / "checkpoints"
+    assert kept.read_text() == f"{sealed.out}\n"
+
+    told = ask("audit", "verify", "--checkpoint", kept, "--key", key.out, "--log", log, "-o", "json")
+    assert (told.code, told.err) == (0, "")
+    [row] = told.rows
+    assert row["intact"]
+    assert row["vouched"] == row["position"] - 1
+    assert row["damage"] == []
+
+    [proof] = ask("audit", "proof", 1, "--log", log).rows
+    assert offline.check(proof, key.out) == row["vouched"]
+    late = ask("audit", "proof", row["position"], "--log", log)
+    assert (late.code, late.out) == (3, "")
+    assert "came after the last checkpoint" in late.err
+
+
+def test_damage_is_told_with_its_place_and_ends_with_4(log: Path, ask: Ask) -> None:
+    with closing(sqlite3.connect(log)) as connection:
+        connection.execute("UPDATE records SET recorded_at = 1 WHERE position = 5")
+        connection.commit()
+    told = ask("audit", "verify", "--log", log)
+
+    assert told.code == 4
+    assert "es-power: record 5: edited: its hash is not that of its content" in told.err
+
+
+def test_a_log_without_a_checkpoint_is_said_to_be_vouched_for_by_nobody(log: Path, ask: Ask) -> None:
+    told = ask("audit", "verify", "--log", log)
+
+    assert told.code == 0
+    assert "no checkpoint from outside vouches for it" in told.err
+
+
+def test_a_key_beside_the_log_or_over_another_is_refused(log: Path, ask: Ask, config: Path) -> None:
+    beside = ask("audit", "keygen", log.parent / "audit.key", "--log", log)
+    assert (beside.code, beside.out) == (1, "")
+    assert "in the folder of the log" in beside.err
+    assert ask("audit", "keygen", "--log", log, "--config", config).code == 0
+    assert "already" in ask("audit", "keygen", "--log", log, "--config", config).err
+    assert ask("audit", "keygen", "--log", log).code == 2
+
+
+def test_what_is_missing_is_said(log: Path, ask: Ask, config: Path, tmp_path: Path) -> None:
+    assert "no key is set" in ask("audit", "checkpoint", "--log", log).err
+    assert "`es-power audit keygen` makes one" in ask("audit", "checkpoint", "--log", log, "--config", config).err
+    assert "no whole checkpoint" in ask("audit", "verify", "--log", log, "--checkpoint", config).err
+    assert "is no key" in ask("audit", "verify", "--log", log, "--key", "x").err
+
+
+def test_a_place_that_did_not_take_it_is_told_of(log: Path, ask: Ask, config: Path) -> None:
+    ask("audit", "keygen", "--log", log, "--config", config)
+    (config.parent / "elsewhere" / "checkpoints").mkdir()
+    sealed = ask("audit", "checkpoint", "--log", log, "--config", config, "-o", "json")
+
+    assert sealed.code == 1
+    assert list(sealed.rows[0]["failed"].values()) == ["Is a directory"]
+    assert "did not take it: Is a directory" in sealed.err
