@@ -42,6 +42,9 @@ def recordable() -> tuple[type[Event], ...]:
     return tuple(each for each in found if each not in roots)
 
 
+_LABEL: Final = msgspec.defstruct("Label", [("id", int), ("digest", bytes)], array_like=True, frozen=True)
+
+
 class _Wire:
     """How one event class is written: its fields in order, and the array that they make."""
 
@@ -51,12 +54,11 @@ class _Wire:
         self.names = tuple(field.name for field in fields(event))
         self.labels = tuple(name for name in self.names if hints[name] in (Label, Label | None))
         self.defaults = tuple(field.default for field in fields(event) if field.default is not MISSING)
-        label = msgspec.defstruct("Label", [("id", int), ("digest", bytes)], array_like=True, frozen=True)
         shape: list[tuple[str, Any] | tuple[str, Any, Any]] = []
         for field in fields(event):
             kind = hints[field.name]
             if field.name in self.labels:
-                kind = label if kind is Label else label | None
+                kind = _LABEL if kind is Label else _LABEL | None
             shape.append((field.name, kind) if field.default is MISSING else (field.name, kind, field.default))
         self._read = msgspec.msgpack.Decoder(msgspec.defstruct(event.__name__, shape, array_like=True)).decode
 
@@ -86,6 +88,16 @@ class _Wire:
         return raw + self.defaults[-missing:] if missing > 0 else raw[: len(self.names)]
 
 
+_WIRES: Final[dict[type[Event], _Wire]] = {}
+
+
+def _wire(event: type[Event]) -> _Wire:
+    """How an event class is written: it takes a millisecond to find out, and is the same for every codec."""
+    if event not in _WIRES:
+        _WIRES[event] = _Wire(event)
+    return _WIRES[event]
+
+
 @dataclass(frozen=True, slots=True)
 class _Schema:
     """One schema version of one event class, and the way from it to today's."""
@@ -111,7 +123,7 @@ class Codec:
         self._reads: dict[str, _Schema] = {}
         self._wires: dict[str, _Wire] = {}
         for event in recordable() if recorded is None else recorded:
-            name, wire, version = event.__name__, _Wire(event), 1
+            name, wire, version = event.__name__, _wire(event), 1
             steps: list[Upcaster] = []
             while step := upcasters.get((name, version)):
                 steps.append(step)

@@ -25,7 +25,8 @@ _MIGRATIONS: Final = "es_power.log:migrations"
 _LOCK: Final = int.from_bytes(b"es_power")
 """The number of PostgreSQL's advisory lock for whoever changes the schema."""
 
-_VERSION: Final = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.Text))
+_VERSION: Final = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
+"""alembic's own table, as alembic makes it."""
 
 
 def ensure_schema(database: Database, *, upgrade_postgres: bool = False) -> None:
@@ -36,7 +37,7 @@ def ensure_schema(database: Database, *, upgrade_postgres: bool = False) -> None
     """
     with ExitStack() as stack:
         stack.enter_context(alone(database.place))
-        _create(database.place)
+        create_file(database.place)
         connection = stack.enter_context(database.write())
         if not database.is_sqlite:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
@@ -51,8 +52,10 @@ def ensure_schema(database: Database, *, upgrade_postgres: bool = False) -> None
                 )
             if database.place.path:
                 _copy(database.place.path, stored)
-        if stored < schema.CURRENT:
-            _migrate(connection)
+        if stored == 0:
+            _make(connection)
+        elif stored < schema.CURRENT:
+            migrate(connection)
         connection.execute(sa.update(HEAD).values(written_by=schema.writer_version()))
 
 
@@ -92,7 +95,16 @@ def stored_schema(connection: sa.Connection, place: Place) -> int:
     return stored
 
 
-def _migrate(connection: sa.Connection) -> None:
+def _make(connection: sa.Connection) -> None:
+    """Make the tables of a new log as migrations would, which takes a tenth of the time; a test holds the two equal."""
+    schema.METADATA.create_all(connection)
+    _VERSION.create(connection)
+    connection.execute(sa.insert(HEAD).values(position=0, written_by=""))
+    connection.execute(sa.insert(_VERSION).values(version_num=f"{schema.CURRENT:04}"))
+
+
+def migrate(connection: sa.Connection) -> None:
+    """Bring a log up to the schema that this es_power writes, from any older one or from none."""
     from alembic import command, config  # noqa: PLC0415 - it takes a third of the time in which a question starts
 
     settings = config.Config()
@@ -125,7 +137,8 @@ def alone(place: Place) -> Iterator[None]:
         os.close(directory)
 
 
-def _create(place: Place) -> None:
+def create_file(place: Place) -> None:
+    """Make an empty file where there is none, or LogUnavailableError; nothing for a log that is no file."""
     if place.path is None:
         return
     try:

@@ -12,11 +12,11 @@ from es_power.audit.verdict import Kind
 from es_power.audit.verifying import examine, verify
 from es_power.domain.events import START
 from es_power.errors import NoteError
-from es_power.log import open_log, schema
+from es_power.log import open_log
 from es_power.log.database import Database
 from es_power.log.pruned import Pruned, write_pruned
-from es_power.log.upgrade import ensure_schema
 from tests.unit.audit.rigs import SIGNER, checkpoint_of, insider, move_up, recompute, write_log
+from tests.unit.log.facts import older_database
 
 RECORDS = 600
 
@@ -68,10 +68,8 @@ async def test_a_log_is_verified_while_it_grows_and_tells_how_far_it_is(path):
     assert reached == [250, 500, 600]
 
 
-def test_a_log_of_schema_1_is_verified_as_it_is(path, monkeypatch):
-    monkeypatch.setattr(schema, "CURRENT", 1)
-    with closing(Database(path)) as database:
-        ensure_schema(database)
+def test_a_log_of_schema_1_is_verified_as_it_is(path):
+    older_database(1, path).close()
     with insider(path) as connection:
         connection.execute("INSERT INTO labels VALUES (1, X'', ?)", ("x" * 255 + "…",))
 

@@ -3,13 +3,15 @@
 from pathlib import Path
 from time import time_ns
 
+import pytest
+
 from es_power.domain.time import Timestamp
 from es_power.log import schema, upgrade
 from es_power.log.database import Database
 from es_power.log.upgrade import ensure_schema
 from es_power.testing.log_contract import append_of, lifecycle
 
-__all__ = ["append_of", "clock", "lifecycle", "new_database", "write_next_schema"]
+__all__ = ["append_of", "clock", "lifecycle", "new_database", "older_database", "write_next_schema"]
 
 
 def clock() -> Timestamp:
@@ -19,6 +21,16 @@ def clock() -> Timestamp:
 def new_database(place="sqlite://") -> Database:
     database = Database(place)
     ensure_schema(database)
+    return database
+
+
+def older_database(number, place="sqlite://") -> Database:
+    """A log as the es_power that wrote that schema made it."""
+    database = Database(place)
+    upgrade.create_file(database.place)
+    with pytest.MonkeyPatch.context() as older, database.write() as connection:
+        older.setattr(schema, "CURRENT", number)
+        upgrade.migrate(connection)
     return database
 
 

@@ -4,13 +4,10 @@ from contextlib import closing
 from dataclasses import replace
 
 from es_power.domain.streams import stream_id
-from es_power.log import schema
 from es_power.log.append import Appender, prepare
 from es_power.log.codec import Codec
-from es_power.log.database import Database
 from es_power.log.pruned import Pruned, hashes_there, read_pruned, write_pruned
-from es_power.log.upgrade import ensure_schema
-from tests.unit.log.facts import append_of, clock, lifecycle, new_database
+from tests.unit.log.facts import append_of, clock, lifecycle, new_database, older_database
 
 PRUNED = Pruned(
     position=5,
@@ -30,12 +27,9 @@ def test_where_a_log_begins_comes_back_as_it_was_written():
             assert read_pruned(connection) == pruned
 
 
-def test_a_log_of_schema_1_begins_with_its_first_record(monkeypatch):
-    monkeypatch.setattr(schema, "CURRENT", 1)
-    with closing(Database("sqlite://")) as database:
-        ensure_schema(database)
-        with database.read() as connection:
-            assert read_pruned(connection) is None
+def test_a_log_of_schema_1_begins_with_its_first_record():
+    with closing(older_database(1)) as database, database.read() as connection:
+        assert read_pruned(connection) is None
 
 
 def test_a_chain_begins_with_the_hashes_of_the_streams_that_the_log_has():

@@ -19,7 +19,7 @@ from es_power.log.append import Appender, prepare
 from es_power.log.codec import Codec
 from es_power.log.database import Database
 from es_power.log.upgrade import check_schema, ensure_schema, upgrade
-from tests.unit.log.facts import append_of, clock, lifecycle, new_database, write_next_schema
+from tests.unit.log.facts import append_of, clock, lifecycle, new_database, older_database, write_next_schema
 
 
 @pytest.fixture
@@ -34,8 +34,40 @@ def columns(path, table):
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses():
-    with closing(new_database()) as database, database.write() as connection:
+    with closing(Database(":memory:")) as database, database.write() as connection:
+        module.migrate(connection)
+
         assert compare_metadata(MigrationContext.configure(connection), schema.METADATA) == []
+
+
+def test_a_new_log_is_what_all_migrations_make():
+    with closing(new_database()) as made, closing(Database(":memory:")) as migrated:
+        with migrated.write() as connection:
+            module.migrate(connection)
+
+        assert contents(migrated) == contents(made)
+
+
+def contents(database):
+    """The columns, keys and indexes of each table, and the rows of those that begin with some."""
+    with database.read() as connection:
+        of = sa.inspect(connection)
+        tables = {
+            name: (
+                [(each["name"], str(each["type"]), each["nullable"]) for each in of.get_columns(name)],
+                of.get_pk_constraint(name)["constrained_columns"],
+                [(each["name"], each["column_names"], each["unique"], only(each)) for each in of.get_indexes(name)],
+                of.get_unique_constraints(name),
+            )
+            for name in of.get_table_names()
+        }
+        rows = {name: connection.exec_driver_sql(f"SELECT * FROM {name}").all() for name in tables}
+    return tables, {**rows, "head": [(position, "") for position, _ in rows["head"]]}
+
+
+def only(index):
+    """What a partial index says of its rows."""
+    return str(index.get("dialect_options", {}).get("sqlite_where")).replace('"', "")
 
 
 def test_the_last_migration_is_the_schema_that_the_code_writes():
@@ -113,12 +145,10 @@ def test_a_failed_upgrade_leaves_the_log_as_it_was(tmp_path, next_schema):
         ensure_schema(database)
 
 
-def test_a_text_that_schema_1_cut_is_marked_since_nobody_can_check_its_digest_any_more(tmp_path, monkeypatch):
+def test_a_text_that_schema_1_cut_is_marked_since_nobody_can_check_its_digest_any_more(tmp_path):
     path = tmp_path / "log.db"
     texts = ["kvm", "x" * 255, "x" * 255 + "…", "a\ufffdb"]
-    with monkeypatch.context() as older:
-        older.setattr(schema, "CURRENT", 1)
-        upgrade(path)
+    older_database(1, path).close()
     with closing(sqlite3.connect(path)) as connection:
         connection.executemany("INSERT INTO labels VALUES (?, ?, ?)", [(n, b"", text) for n, text in enumerate(texts)])
         connection.commit()
