@@ -7,7 +7,7 @@
 COVERAGE_FLOOR ?= 0
 WORKERS ?= 2
 # Real guests need a machine that keeps up with them, so nothing runs beside these.
-ALONE = tests/libvirt
+ALONE = tests/libvirt tests/torture/test_libvirtd.py
 TORTURES = $(if $(PART),$(PART:%=tests/torture/test_%.py),tests/torture)
 COVERAGE = --cov=es_power/domain --cov=es_power/log --cov-branch --cov-report=term-missing:skip-covered \
 	--cov-fail-under=$(COVERAGE_FLOOR)

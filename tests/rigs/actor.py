@@ -53,18 +53,23 @@ def actor(uri: str) -> Iterator[Actor]:
 
 
 def serve(uri: str) -> None:
-    """Do what standard input says, over one connection that is opened at the first line."""
+    """Do what standard input says, over one connection, opened at the first line and anew after a daemon's end."""
     libvirt.registerErrorHandler(lambda *_: None, None)
     connection: Any = None
     for line in sys.stdin:
         name, method, *arguments = shlex.split(line)
-        try:
-            connection = connection or libvirt.open(uri)
-            target = connection if name == "-" else connection.lookupByName(name)
-            getattr(target, method)(*(ast.literal_eval(argument) for argument in arguments))
-            answer = "ok"
-        except libvirt.libvirtError as error:
-            answer = f"error {error.get_error_code()} {error}"
+        for is_last in (False, True):
+            try:
+                connection = connection or libvirt.open(uri)
+                target = connection if name == "-" else connection.lookupByName(name)
+                getattr(target, method)(*(ast.literal_eval(argument) for argument in arguments))
+                answer = "ok"
+            except libvirt.libvirtError as error:
+                answer = f"error {error.get_error_code()} {error}"
+                if connection is not None and not connection.isAlive() and not is_last:
+                    connection = None  # the daemon was ended since the last line: nothing has reached the next one
+                    continue
+            break
         sys.stdout.write(answer.replace("\n", " ") + "\n")
         sys.stdout.flush()
 

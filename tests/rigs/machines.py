@@ -70,6 +70,22 @@ def real_vm(
 </domain>"""
 
 
+def bare_vm(name: str, uuid: UUID) -> str:
+    """A VM of the qemu driver that boots nothing: for its firmware 32 MiB are enough, and it is there at once."""
+    return f"""
+<domain type='qemu'>
+  <name>{escape(name)}</name>
+  <uuid>{uuid}</uuid>
+  <memory unit='MiB'>32</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc'>hvm</type></os>
+  <devices>
+    <controller type='usb' model='none'/>
+    <memballoon model='none'/>
+  </devices>
+</domain>"""
+
+
 def empty_disk(path: Path, *, size: int = 2**20) -> None:
     """Write an empty qcow2 image: its header, and where its clusters are counted and mapped (qemu's qcow2.txt).
 
