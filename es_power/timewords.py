@@ -34,6 +34,7 @@ _UNITS: Final[Mapping[str, int]] = {
     )
     for name in names.split()
 }
+_DAY: Final = 86_400 * SECOND
 _DAYS: Final = {"yesterday": -1, "today": 0, "tomorrow": 1}
 
 _NUMBER: Final = r"(?P<whole>\d+)(?:\.(?P<fraction>\d{1,9}))?"
@@ -54,7 +55,8 @@ def parse(text: str, *, now: Timestamp, zone: tzinfo | None = None) -> Timestamp
     words = " ".join(text.split())
     try:
         at = _parse(words, now, zone)
-        moment(at)  # outside the years 1 to 9999 nothing could show it
+        for day in (-_DAY, _DAY):
+            moment(Timestamp(at + day))  # outside the years 1 to 9999 nothing could show it, in whatever zone
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{text!r} is no time ({error}); understood are {UNDERSTOOD}") from None
     return at

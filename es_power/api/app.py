@@ -18,6 +18,7 @@ from es_power.api import (
     routes_vms,
 )
 from es_power.api.asking import INSTANTS, NO_TIME, no_strangers
+from es_power.api.pages import path_of
 from es_power.api.problems import (
     AMBIGUOUS,
     BAD_REQUEST,
@@ -91,7 +92,7 @@ def make_app() -> FastAPI:
 
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
-    return error.response(instance=request.url.path, request_id=request.state.request_id)
+    return error.response(instance=path_of(request), request_id=request.state.request_id)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

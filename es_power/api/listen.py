@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 import struct
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
@@ -116,16 +117,21 @@ def peer_of(sock: trio.socket.SocketType) -> int | None:
 
 
 class _Stream:
-    """A connection as Hypercorn uses one, whose writes have a deadline."""
+    """A connection as Hypercorn uses one, whose writes have a deadline.
+
+    Two of its tasks may write at once: an answer, and what it says of bytes that nobody should have sent after that.
+    """
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
+        self._sending = trio.StrictFIFOLock()
         self.socket = stream.socket
 
     async def send_all(self, data: bytes) -> None:
         """Send, or break the connection of whoever does not read."""
         with trio.move_on_after(SEND_WITHIN) as scope:
-            await self._stream.send_all(data)
+            async with self._sending:
+                await self._stream.send_all(data)
         if scope.cancelled_caught:
             await self.aclose()
             raise trio.BrokenResourceError("the reader stood still")
@@ -136,7 +142,8 @@ class _Stream:
 
     async def send_eof(self) -> None:
         """Say that nothing more comes."""
-        await self._stream.send_eof()
+        async with self._sending:
+            await self._stream.send_eof()
 
     async def aclose(self) -> None:
         """Close; whoever waits in it is woken."""
@@ -177,6 +184,10 @@ class Server:
             await server.run()
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             pass  # they are gone
+        except* Exception as errors:  # noqa: BLE001
+            # Whatever one client sends, the others and the service itself go on.
+            trace = "".join(traceback.format_exception(errors))
+            structlog.get_logger().error("a connection was ended by a mistake of ours", traceback=trace)
         finally:
             self._open.discard(mine)
             await trio.aclose_forcefully(stream)

@@ -9,7 +9,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 
@@ -66,4 +66,10 @@ def some(request: Request, rows: Sequence[T], limit: int, key: Callable[[T], Key
 def link(request: Request, **changed: str | int) -> str:
     """The path that was asked for, with other parameters."""
     kept = [(name, value) for name, value in request.query_params.multi_items() if name not in changed]
-    return f"{request.url.path}?{urlencode([*kept, *changed.items()])}"
+    return f"{path_of(request)}?{urlencode([*kept, *changed.items()])}"
+
+
+def path_of(request: Request) -> str:
+    """The path that was asked for, as it stands in a URL: what it was decoded to may not be sent back in a header."""
+    # A slash inside a part was put away as a character that no name has (`gate.SLASH`).
+    return quote(request.scope["path"]).replace("%00", "%2F")

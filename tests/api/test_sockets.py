@@ -10,6 +10,7 @@ import httpx
 import pytest
 import trio
 
+from es_power.api import listen
 from es_power.api.listen import address_of, tcp_socket, unix_socket
 from es_power.api.serving import Sockets
 from es_power.domain.access import Role
@@ -144,6 +145,57 @@ async def read(stream: trio.SocketStream) -> bytes:
                 break
             received += part
     return received
+
+
+async def test_two_tasks_that_write_to_one_connection_wait_for_each_other() -> None:
+    # Bytes behind a request that wanted the connection closed had the whole service end.
+    ours, theirs = trio.socket.socketpair()
+    stream = listen._Stream(trio.SocketStream(ours))
+    received = bytearray()
+    async with trio.open_nursery() as nursery:
+        for letter in (b"a", b"b"):
+            nursery.start_soon(stream.send_all, letter * 2_000_000)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(stream.send_eof)
+        while part := await theirs.recv(65_536):
+            received += part
+    theirs.close()
+    await stream.aclose()
+
+    assert {bytes(received[:2_000_000]), bytes(received[2_000_000:])} == {b"a" * 2_000_000, b"b" * 2_000_000}
+        sorted([b"a" * 2_000_000, b"b" * 2_000_000], key=lambda each: each[0] != received[0])
+    )
+
+
+async def test_a_mistake_on_one_connection_ends_no_other(
+    api: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, mistakes = listen.TCPServer, [True]
+
+    def server(*arguments: object) -> object:
+        if mistakes and mistakes.pop():
+            raise LookupError("a mistake")
+        return real(*arguments)
+
+    monkeypatch.setattr(listen, "TCPServer", server)
+    async with served(api, tmp_path) as (_, path):
+        stream = await trio.open_unix_socket(path)
+        assert await stream.receive_some() == b""
+        await stream.aclose()
+        async with local(path) as client:
+            assert (await client.get("/v1/vms")).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["kvm-07%2Fweb-1", "%F0%9F%A6%80%2Fweb-1"])
+async def test_the_next_page_is_linked_in_the_path_that_was_asked_for(api: Running, tmp_path: Path, name: str) -> None:
+    async with served(api, tmp_path) as (_, path), local(path) as client:
+        answer = await client.get(f"/v1/vms/{name}/history?limit=2")
+        if answer.status_code == 200:
+            following = await client.get(answer.links["next"]["url"])
+            assert answer.links["next"]["url"].startswith(f"/v1/vms/{name}/history?")
+            assert following.json()["items"] != answer.json()["items"]
+        else:
+            assert answer.json()["instance"] == f"/v1/vms/{name}/history"
 
 
 UPGRADE = (

@@ -8,6 +8,7 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -33,11 +34,14 @@ from es_power.audit.notes import Checkpoint, find_notes, in_one_line, read_check
 from es_power.cli.policy import _answer
 from es_power.dispatch.door import read_wish
 from es_power.domain.events import Event, InstanceId, Label, Position, Recorded
+from es_power.domain.libvirt_numbers import EVENT_IDS
 from es_power.domain.logged import FactImported
 from es_power.domain.policy import get_policy
 from es_power.domain.streams import host_of, imported, told_host
 from es_power.domain.time import Timestamp, moment, rfc3339
 from es_power.errors import EsPowerError, NoteError
+from es_power.ingest.callbacks import EventCallbacks
+from es_power.ingest.hypervisor import Announcement
 from es_power.ingest.importing import identity
 from es_power.ingest.jsonl import JsonlReader
 from es_power.ingest.log_files import PIECE, NovaLogReader, QemuLogReader, Reader, oldest_first, vm_name
@@ -45,6 +49,7 @@ from es_power.ingest.naming import driver_of, is_local
 from es_power.ingest.opening import UNREADABLE, opened
 from es_power.log.codec import Codec, recordable
 from es_power.log.database import parse_place
+from es_power.log.labels import make_label
 from es_power.nova.records import read_actions, read_fault, read_page, read_server
 from es_power.output import Column, Format, as_json, plain, write
 from es_power.projections.readmodels import ReadModels
@@ -400,6 +405,46 @@ def _read_situation(data: bytes) -> None:
     assert answer.keys() in ({"error"}, {"power_state", "command", "reason"})
 
 
+class _Guest:
+    """What libvirt's callbacks are given of a VM."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def name(self) -> str:
+        return self._name
+
+    def UUID(self) -> bytes:  # noqa: N802
+        return UUID(VM).bytes
+
+
+def _hear(data: bytes) -> None:
+    """Have libvirt announce whatever numbers, words and names a C library can give."""
+    one, other, third = struct.unpack("3i", data[:12].ljust(12, b"\0"))
+    name, _, reason = data[12:].replace(b"\0", b"").decode(errors="replace").partition(" ")
+    heard: list[Announcement] = []
+    callbacks = EventCallbacks(connection=1, announce=heard.append, clock=lambda: T0, call_soon=lambda now: now())
+    given: Mapping[str, tuple[object, ...]] = {
+        "LIFECYCLE": (one, other),
+        "WATCHDOG": (one,),
+        "IO_ERROR_REASON": (reason, reason, one, reason),
+        "MEMORY_FAILURE": (one, other, third),
+        "PMSUSPEND": (one,),
+        "REBOOT": (),
+    }
+    for kind, details in given.items():
+        callbacks.by_event_id()[EVENT_IDS[kind]](None, _Guest(name), *details, EVENT_IDS[kind])
+    models = ReadModels()
+    for version, announcement in enumerate(heard, 1):
+        event = CODEC.decode(*CODEC.encode(announcement.event))
+        assert event == announcement.event
+        at = Position(version)
+        models.apply([Recorded(position=at, stream="observer/a/qemu", version=version, recorded_at=T0, event=event)])
+        make_label(announcement.name)[1].text.encode()
+    assert len(heard) == len(given)
+    assert not models.fleet.quarantined
+
+
 # ----------------------------------------------------------------------------------------------------------- the seal
 
 _SIGNER: Final = Signer("kvm-07.example.org/es-power", bytes(range(32)))
@@ -459,6 +504,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "rows": Kind(read=_write_row, samples=lambda: _ROW),
     "cursors": Kind(read=_read_cursor, samples=lambda: _CURSORS, refusals=(ProblemError,)),
     "answers of Nova": Kind(read=_read_answer, samples=lambda: _NOVA_ANSWERS, words=(b"marker=", b"http://[", b"null")),
+    "announcements of libvirt": Kind(
+        read=_hear, samples=lambda: (struct.pack("3i", 5, 1, 0) + b"web-1 enospc", struct.pack("3i", -1, 2**31 - 1, 7))
+    ),
     "wishes": Kind(read=read_wish, samples=lambda: _WISHES, words=(b'"type":', b'"x":'), refusals=(ValueError,)),
     "situations": Kind(read=_read_situation, samples=lambda: _SITUATIONS),
     "notes": Kind(
@@ -494,13 +542,19 @@ def _one_line(text: str) -> None:
 
 
 def quiet() -> None:
-    """Have log lines made and thrown away."""
+    """Have log lines made and thrown away, but for errors."""
     structlog.configure(processors=[_made], logger_factory=lambda *_: io.StringIO(), cache_logger_on_first_use=False)
 
 
-def _made(_: object, __: str, event: Any) -> Any:
-    str(event)
+def _made(_: object, level: str, event: Any) -> Any:
+    text = str(event)
+    if level in {"error", "critical", "exception"}:
+        MISTAKES.append(text)
     raise structlog.DropEvent
+
+
+MISTAKES: Final[list[str]] = []
+"""What was logged as an error since `quiet`: somebody caught what nobody expected."""
 
 
 __all__ = ["CODEC", "KINDS", "Kind", "an_event", "find", "told_host"]

@@ -6,18 +6,20 @@ What was found becomes a case of `test_fuzz_cases.py`.
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import structlog
 
+from tests.torture.cli_input import command_line
+from tests.torture.http_input import http
 from tests.torture.inputs import KINDS, Kind, find, quiet
 from tests.torture.mutation import Mutator
 
 #: Of so many inputs of all kinds together, how many are of each: those that are read fast are tried more often.
 SHARES = {
-    "records": 900,
+    "records": 730,
     "folds": 600,
     "exports": 600,
     "qemu logs": 400,
@@ -30,10 +32,13 @@ SHARES = {
     "rows": 20,
     "cursors": 150,
     "answers of Nova": 150,
+    "announcements of libvirt": 100,
     "wishes": 100,
     "situations": 50,
     "notes": 250,
     "keys": 130,
+    "HTTP": 60,
+    "command line": 10,
 }
 
 SECONDS = 20
@@ -111,9 +116,16 @@ def test_what_nobody_damaged_is_read(name: str) -> None:
     assert [find(KINDS[name], sample) for sample in KINDS[name].samples()] == [None] * len(KINDS[name].samples())
 
 
+@pytest.fixture
+def kinds(tmp_path: Path) -> Iterator[Mapping[str, Kind]]:
+    """All kinds, those too that need a server or a log."""
+    with http(tmp_path / "http") as (kind, _):
+        yield {**KINDS, "HTTP": kind, "command line": command_line(tmp_path / "cli")}
+
+
 @pytest.mark.torture
 @pytest.mark.usefixtures("_clock")
-def test_damaged_input_is_read_or_refused_in_our_words(count, seed: int, report) -> None:
+def test_damaged_input_is_read_or_refused_in_our_words(kinds: Mapping[str, Kind], count, seed: int, report) -> None:
     total = count(5_000, 10_000_000)
     found: list[str] = []
     tried = 0
@@ -121,7 +133,7 @@ def test_damaged_input_is_read_or_refused_in_our_words(count, seed: int, report)
     for name, share in SHARES.items():
         several = max(1, share * total // sum(SHARES.values()))
         tried += several
-        for number, error, data in finds(KINDS[name], several, seed):
+        for number, error, data in finds(kinds[name], several, seed):
             found.append(f"{name} {number}: {type(error).__name__}: {error!s:.200}\n  {data[:300]!r}")
     caught = len(list(finds(UNGUARDED, CONTROL, seed)))
     grown = peak.mebibytes()

@@ -1,9 +1,11 @@
 """What fuzzing found, each once and for ever; the words are those that are said now."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+import es_power
 from es_power.audit.keys import VerifierKey
 from es_power.cli.options import note
 from es_power.dispatch.door import read_wish
@@ -12,6 +14,8 @@ from es_power.ingest.jsonl import JsonlReader
 from es_power.ingest.log_files import log_name
 from es_power.log.database import parse_place
 from es_power.settings import load
+from es_power.testing.facts import T0
+from es_power.timewords import parse
 from tests.torture.inputs import KINDS, find
 
 
@@ -90,6 +94,22 @@ def test_words_for_a_person_are_a_line_that_no_terminal_obeys(capsys: pytest.Cap
     said = capsys.readouterr().err
     assert said.startswith(r"record 7 (\x1b[2J\naaa")
     assert len(said) < 1020
+
+
+def test_nothing_here_reads_xml() -> None:
+    package = Path(es_power.__file__).parent
+    readers = [
+        path
+        for path in package.rglob("*.py")
+        if re.search(r"^\s*(import|from) (xml|lxml|defusedxml)", path.read_text())
+    ]
+
+    assert readers == [], "then its reader is a kind of `inputs`"
+
+
+def test_a_time_that_only_some_zones_could_show_is_none() -> None:
+    with pytest.raises(ValueError, match="is no time"):
+        parse("9999-12-30 23:59:59.999999999-23:59", now=T0)
 
 
 def test_what_is_found_is_found_by_its_kind() -> None:
