@@ -32,8 +32,9 @@ from es_power.domain.logged import (
 )
 from es_power.domain.states import UNKNOWN, PowerState
 from es_power.output import Column, Row
+from es_power.projections.gaps import Gap
 from es_power.projections.narrative import Line
-from es_power.projections.queries import Gap, Observed, Status
+from es_power.projections.queries import Observed, Status
 
 POWER_STYLES: Final[Mapping[str, str]] = {
     PowerState.RUNNING: "green",

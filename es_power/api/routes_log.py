@@ -17,7 +17,8 @@ from es_power.api.stream import Following
 from es_power.domain.events import Position
 from es_power.errors import UnknownEventError
 from es_power.output import Plain, plain
-from es_power.projections.queries import gaps, hosts, texts
+from es_power.projections.gaps import gaps
+from es_power.projections.queries import hosts, texts
 
 router = APIRouter(tags=["The log"])
 

@@ -6,7 +6,7 @@ from es_power.answers.rows import GAPS, gap_row
 from es_power.cli.options import ASK, ConfigOption, LogOption, OutputOption, Printer, UtcOption, ask, place, take_view
 from es_power.log import SqlLog
 from es_power.output import Format
-from es_power.projections.queries import Gap, gaps as ask_gaps
+from es_power.projections.gaps import Gap, gaps as ask_gaps
 
 
 def register(app: typer.Typer) -> None:

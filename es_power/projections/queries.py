@@ -16,11 +16,7 @@ from uuid import UUID
 import trio
 
 from es_power.domain.events import (
-    ClockJumped,
     Event,
-    GapClosed,
-    GapOpened,
-    GapReason,
     HostSwept,
     InstanceId,
     Label,
@@ -41,16 +37,13 @@ from es_power.projections.power_state import PowerRow, power_rows, rows_of
 from es_power.projections.reader import read_models
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
-from es_power.projections.times import source_time
 from es_power.projections.told import retold, told_states
 
 __all__ = [
     "FORGOTTEN",
-    "Gap",
     "Status",
     "View",
     "find",
-    "gaps",
     "hosts",
     "known_fleet",
     "look",
@@ -340,64 +333,6 @@ def _sorted(rows: Iterable[Status]) -> list[Status]:
 async def known_fleet(view: View, then: Then) -> Fleet:
     """All that was known, of any time."""
     return await fold_as_of(view.log, replace(then, position=then.known))
-
-
-# ---------------------------------------------------------------------------------------------------- gaps
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """Blind time: nobody saw a host."""
-
-    host: str
-    stream: str
-    since: Timestamp
-    #: None: still blind.
-    until: Timestamp | None
-    reason: GapReason
-    #: How many events were lost, where that is known.
-    lost: int | None
-    #: Where the log says that it began.
-    position: Position
-
-
-async def gaps(view: View) -> list[Gap]:
-    """All blind times of all hosts, in the order in which they were noticed.
-
-    Where the clock was set meanwhile, they began when they did by the clock that says when they ended, or what time it
-    is: none ends before it begins.
-    """
-    kinds = {GapOpened.__name__, GapClosed.__name__, ClockJumped.__name__}
-    entries = [entry for entry in view.rest.entries.values() if entry.kind in kinds]
-    if view.rest.since:
-        entries += await trio.to_thread.run_sync(lambda: view.store.of_hosts(kinds, until=view.rest.since))
-    facts = await view.log.read_at([entry.position for entry in entries])
-    found: list[Gap] = []
-    open_since: dict[str, int] = {}
-    for _, recorded in sorted(facts.items()):
-        event, stream = recorded.event, recorded.stream
-        if view.then is not None and not view.then.has(recorded.position, source_time(event)):
-            continue
-        if isinstance(event, GapOpened) and stream not in open_since:
-            open_since[stream] = len(found)
-            found.append(
-                Gap(
-                    host=observed_host(stream) or stream,
-                    stream=stream,
-                    since=event.since,
-                    until=None,
-                    reason=event.reason,
-                    lost=None,
-                    position=recorded.position,
-                )
-            )
-        elif isinstance(event, GapClosed) and stream in open_since:
-            index, since = open_since.pop(stream), min(event.since, event.observed_at)
-            found[index] = replace(found[index], since=since, until=event.observed_at, lost=event.lost)
-        elif isinstance(event, ClockJumped) and stream in open_since:
-            index = open_since[stream]
-            found[index] = replace(found[index], since=Timestamp(found[index].since + event.by))
-    return found
 
 
 # --------------------------------------------------------------------------------------------------- parts

@@ -12,8 +12,9 @@ from es_power.projections import store
 from es_power.projections.anomalies import anomalies
 from es_power.projections.as_of import moment_at
 from es_power.projections.explain import commands
+from es_power.projections.gaps import gaps
 from es_power.projections.narrative import history
-from es_power.projections.queries import gaps, look, status
+from es_power.projections.queries import look, status
 from es_power.projections.store import Store
 from es_power.projections.timeline import timeline
 from es_power.replay import rebuild, verify

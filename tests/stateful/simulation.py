@@ -19,7 +19,8 @@ from es_power.domain.libvirt_numbers import POWER_STATES
 from es_power.domain.states import VmState
 from es_power.domain.streams import observer
 from es_power.log.database import Database
-from es_power.projections.queries import gaps, look
+from es_power.projections.gaps import gaps
+from es_power.projections.queries import look
 from es_power.settings import Nova, Settings, Sweep
 from es_power.testing.facts import vm
 from es_power.testing.hypervisor import FakeConnection, FakeHypervisor

@@ -45,8 +45,9 @@ from es_power.log.patience import PatientLog
 from es_power.log.upgrade import ensure_schema
 from es_power.log.writer import SqlLog
 from es_power.projections.follower import Follower
+from es_power.projections.gaps import gaps
 from es_power.projections.power_state import power_rows
-from es_power.projections.queries import gaps, look
+from es_power.projections.queries import look
 from es_power.projections.readmodels import ReadModels
 from es_power.projections.store import Store
 from es_power.projections.tables import METADATA

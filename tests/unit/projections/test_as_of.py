@@ -14,8 +14,9 @@ from es_power.log import SqlLog, open_log
 from es_power.log.schema import RECORDS
 from es_power.projections import store
 from es_power.projections.as_of import Moment, moment_at, moment_of, read_moment
+from es_power.projections.gaps import gaps
 from es_power.projections.narrative import Line, history
-from es_power.projections.queries import Status, gaps, look, status
+from es_power.projections.queries import Status, look, status
 from tests.unit.night import Night, at, blind_night, ended, imported_night, started
 from tests.unit.story import DB, RUNNING, WEB, Story, one_host
 

@@ -9,9 +9,10 @@ from es_power.domain.events import ClockJumped, GapClosed, GapOpened, GapReason
 from es_power.domain.streams import observer
 from es_power.domain.time import SECOND, Timestamp
 from es_power.log import open_log
+from es_power.projections.gaps import gaps
 from es_power.projections.narrative import history
 from es_power.projections.power_state import power_rows
-from es_power.projections.queries import gaps, look
+from es_power.projections.queries import look
 from es_power.testing.facts import T0
 from tests.unit.projections.test_anomalies import found, told
 from tests.unit.projections.test_timeline import Timed, drawn

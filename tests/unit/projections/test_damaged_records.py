@@ -10,8 +10,9 @@ from es_power.domain.states import VmState
 from es_power.log import open_log
 from es_power.log.database import Database
 from es_power.projections.explain import commands
+from es_power.projections.gaps import gaps
 from es_power.projections.narrative import history
-from es_power.projections.queries import gaps, look, status
+from es_power.projections.queries import look, status
 from es_power.projections.tables import METADATA
 from tests.unit.story import DB, OFF, RUNNING, WEB, Story
 

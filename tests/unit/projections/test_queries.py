@@ -16,7 +16,8 @@ from es_power.errors import AmbiguousNameError, CommandNotFoundError, InstanceNo
 from es_power.log import open_log
 from es_power.log.schema import LABELS, RECORDS
 from es_power.projections.explain import command, commands
-from es_power.projections.queries import FORGOTTEN, View, find, gaps, look, status
+from es_power.projections.gaps import gaps
+from es_power.projections.queries import FORGOTTEN, View, find, look, status
 from es_power.testing.facts import T0, vm
 from tests.unit.story import DB, OFF, OLD, RUNNING, WEB, Story, one_host
 
