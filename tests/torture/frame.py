@@ -94,6 +94,20 @@ class Result:
     detail: str
 
 
+def _commit() -> str:
+    """The commit of this checkout, with ``+`` where its code is not what was committed."""
+    try:
+        head = _git("rev-parse", "--short=9", "HEAD")
+        changed = _git("status", "--porcelain", "--", "es_power", "tests")
+    except (OSError, subprocess.CalledProcessError):
+        return "no checkout"
+    return f"{head}{'+' if changed else ''}"
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=CHECKOUT, capture_output=True, check=True, text=True).stdout.strip()
+
+
 @dataclass(slots=True)
 class Bench:
     """What one test tries, and where it says what came of it."""
@@ -102,6 +116,8 @@ class Bench:
     seed: int
     results: Path | None
     begun: float = field(default_factory=monotonic)
+    #: As it was then: a checkout may move on while it is tortured for hours.
+    commit: str = field(default_factory=_commit)
     promises: list[tuple[int, int]] = field(default_factory=list)
 
     def count(self, quick: int, full: int) -> int:
@@ -126,7 +142,7 @@ class Bench:
             fault=fault,
             date=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             machine=f"{machine()}, SQLite {sqlite3.sqlite_version}",
-            commit=_commit(),
+            commit=self.commit,
             tried=tried,
             held=held,
             promised=kept[-1][1],
@@ -149,17 +165,3 @@ def bench(environment: Mapping[str, str] = os.environ) -> Bench:
     """The bench of one test, as the environment says."""
     tier, results = Tier.of(environment), environment.get(RESULTS)
     return Bench(tier, tier.seed(environment), Path(results) if results else None)
-
-
-def _commit() -> str:
-    """The commit of this checkout, with ``+`` where its code is not what was committed."""
-    try:
-        head = _git("rev-parse", "--short=9", "HEAD")
-        changed = _git("status", "--porcelain", "--", "es_power", "tests")
-    except (OSError, subprocess.CalledProcessError):
-        return "no checkout"
-    return f"{head}{'+' if changed else ''}"
-
-
-def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], cwd=CHECKOUT, capture_output=True, check=True, text=True).stdout.strip()
