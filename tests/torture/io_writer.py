@@ -21,8 +21,6 @@ from tests.torture.writer import weaken
 
 APPENDS = 8
 
-_LONGEST = 0.3  # seconds that it is given; a log that refuses for ever is waited for no longer
-
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -32,11 +30,13 @@ class Case:
     #: The broken variants: it acknowledges before it has committed; it goes on after an error as if none had been.
     hasty: bool = False
     trusting: bool = False
+    #: Seconds that it is given: a log that refuses for ever is waited for no longer.
+    longest: float = 30.0
 
 
-async def append(place: Path) -> None:
+async def append(place: Path, longest: float) -> None:
     patience.RETRY_AFTER = (0.005, 0.02)  # type: ignore[misc]
-    with trio.move_on_after(_LONGEST):
+    with trio.move_on_after(longest):
         async with open_log(place, mode="write") as log:
             patient = patience.PatientLog(log)
             version = await patient.version("one")
@@ -54,7 +54,7 @@ def play(line: str) -> None:
     (place / "gate").read_text()
     tell(say, hasty=case.hasty)
     with suppress(LogError):  # a clean stop
-        trio.run(append, place / "log.db")
+        trio.run(append, place / "log.db", case.longest)
 
 
 def line_of(case: Case) -> str:

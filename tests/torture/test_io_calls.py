@@ -65,7 +65,8 @@ def played(writers: Forks, template: Path, fault: Fault | None, *, hasty: bool =
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(template, place)
     os.mkfifo(place / "gate")
-    pid = writers.start(line_of(Case(place=str(place), hasty=hasty, trusting=trusting)))
+    longest = 0.3 if fault and fault.how.endswith("+") else 30.0
+    pid = writers.start(line_of(Case(place=str(place), hasty=hasty, trusting=trusting, longest=longest)))
     trace = template.parent / "trace"
     trace.unlink(missing_ok=True)
     files = [word for name in ("log.db", "log.db-wal", "said") for word in ("-P", str(place / name))]
@@ -118,7 +119,7 @@ async def test_a_fault_at_any_call_costs_nothing_that_was_acknowledged(writers, 
                 await log.append(append_of("next", 0, lifecycle(1)))
         if found:
             bad[str(fault)] = found
-    hasty = [fault for fault in every if fault.call == "pwrite64" and "KILL" in fault.how][::4]
+    hasty = [fault for fault in every if fault.call == "pwrite64" and "KILL" in fault.how][:: count(10, 1)]
     caught = 0
     for fault in hasty:
         with played(writers, template, fault, hasty=True) as (place, ended, _):
