@@ -18,11 +18,12 @@ from es_power.cli.options import (
     note,
     place,
 )
+from es_power.errors import TextNotFoundError
 from es_power.ingest.clock import now
 from es_power.log.database import parse_place
 from es_power.log.erasing import copies
 from es_power.output import Column, Format, Row
-from es_power.upkeep.forgetting import Naming, find_namings, forget as erase
+from es_power.upkeep.forgetting import Naming, find_namings, finish, forget as erase
 
 FOUND: Final = (
     Column("text"),
@@ -61,7 +62,12 @@ def forget(
     if not target.strip():
         raise typer.BadParameter("say whom or what to forget", param_hint="'PERSON|VM'")
     where = place(log, config)
-    found = ask(where, lambda opened: find_namings(opened, target))
+    try:
+        found = ask(where, lambda opened: find_namings(opened, target))
+    except TextNotFoundError:
+        if yes:
+            act(where, finish)  # it may have been erased by somebody who was killed before the files followed
+        raise
     Printer(output, utc).rows([naming_row(each) for each in found], FOUND)
     texts = "this text" if len(found) == 1 else f"these {len(found)} texts"
     if not (yes or _confirmed(texts)):

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
-from es_power.errors import LogError, LogNotFoundError, LogUnavailableError
+from es_power.errors import LogNotFoundError, LogUnavailableError
 from es_power.log.refusals import is_of_the_disk, translate_errors
 
 Mode = Literal["read", "write"]
@@ -154,15 +154,6 @@ class Database:
         ):
             source.backup(target)
             target.execute("PRAGMA journal_mode=DELETE")
-
-    def check_pages(self) -> None:
-        """Have SQLite read every page of the file; LogError where one is damaged. PostgreSQL sees to its own."""
-        if not self.is_sqlite:
-            return
-        with self.read() as connection:
-            found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
-        if found != "ok":
-            raise LogError(f"{self.place} is damaged: {found}")
 
     def empty_wal(self) -> bool:
         """Move SQLite's write-ahead log into the file and cut it to nothing; False where a reader stayed in the way."""

@@ -1,15 +1,14 @@
-"""Whether a log is whole: the file's pages, and every record by its hash."""
+"""Whether a log is whole, for who is about to trust it with what cannot be got back."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 import trio
 
+from es_power.audit.verifying import verify
 from es_power.domain.events import Position
-from es_power.errors import UnknownEventError
+from es_power.errors import LogError, SealBrokenError
 from es_power.log import SqlLog
-from es_power.log.chain import Chain
 from es_power.log.schema import RECORDS
 
 
@@ -23,20 +22,16 @@ class Ending:
 
 
 async def check(log: SqlLog) -> Ending:
-    """Read a log that nobody writes from its first byte to its last.
+    """Read a log from its first byte to its last, as `es-power audit verify` does.
 
-    SealBrokenError or LogError where a record or a page is not as it was written, or is missing.
+    SealBrokenError where a record is not as it was written or is missing, LogError where anything else is damaged.
     """
-    await trio.to_thread.run_sync(log.database.check_pages)
-    head, chain = await log.head(), Chain()
-    while chain.position < head:
-        reached = chain.position
-        with suppress(UnknownEventError):  # whatever such a record says, its hash was checked
-            await log.scan(lambda _: None, after=reached, until=head, chain=chain)
-        if chain.position == reached:
-            break
-    chain.close(head, await log.ends())
-    return Ending(position=head, hash=await trio.to_thread.run_sync(_hash_at, log, head))
+    verdict = await verify(log)
+    for damage in verdict.damage:
+        if damage.position is not None:
+            raise SealBrokenError(damage.position, reason=damage.detail)
+        raise LogError(f"{log.database.place} is damaged: {damage.detail}")
+    return Ending(position=verdict.position, hash=await trio.to_thread.run_sync(_hash_at, log, verdict.position))
 
 
 def _hash_at(log: SqlLog, position: Position) -> bytes:

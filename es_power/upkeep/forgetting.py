@@ -88,6 +88,11 @@ async def forget(log: SqlLog, found: Sequence[Naming], *, by: str, at: Timestamp
     return Forgotten(position=position, count=len(labels), scrubbed=scrubbed)
 
 
+async def finish(log: SqlLog) -> bool:
+    """Have the files follow what was erased before, where somebody was killed in between; False as of `Forgotten`."""
+    return await trio.to_thread.run_sync(scrub, log.database)
+
+
 def _names(target: str, text: str) -> bool:
     """Whether a name stands as a word in a text; `web-1` does not in `web-1-old`."""
     kept = re.escape(target.casefold())

@@ -1,12 +1,16 @@
 """Who is forgotten is in no file of the log any more, and every record stands."""
 
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import trio
 
+from es_power.cli import main
 from es_power.domain.custody import LabelsForgotten
 from es_power.domain.states import PowerState, VmState
 from es_power.domain.streams import AUDIT
@@ -74,6 +78,27 @@ async def test_a_plain_deletion_leaves_the_text_in_the_file(log: Path) -> None:
         assert connection.execute("DELETE FROM labels WHERE text = ?", [MARIE]).rowcount == 1
 
     assert MARIE.encode() in bytes_of(log)
+
+
+def test_killed_before_the_files_follow_it_is_erased_and_the_next_try_finishes(log: Path) -> None:
+    trio.run(declare_by, log, MARIE)
+    killed = (
+        "import os, signal, sys; from es_power.upkeep import forgetting; from es_power.cli import main; "
+        "forgetting.scrub = lambda _: os.kill(os.getpid(), signal.SIGKILL); "
+        "main(['forget', sys.argv[2], '--yes', '--log', sys.argv[1]])"
+    )
+    done = subprocess.run([sys.executable, "-c", killed, log, MARIE], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    assert MARIE.encode() in bytes_of(log)  # in the write-ahead log, as it once came in
+
+    assert main(["forget", MARIE, "--yes", "--log", str(log)]) == 3
+    assert MARIE.encode() not in bytes_of(log)
+    assert trio.run(head_and_audit, log) == (23, 1)
+
+
+async def head_and_audit(place: Path) -> tuple[int, int]:
+    async with open_log(place) as log:
+        return (await check(log)).position, await log.version(AUDIT)
 
 
 async def test_a_vm_is_meant_by_its_uuid_and_loses_every_name_it_ever_had(tmp_path: Path) -> None:
