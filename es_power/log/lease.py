@@ -13,7 +13,6 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from glob import escape
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
@@ -24,6 +23,7 @@ from es_power.domain.streams import stream_id
 from es_power.domain.time import SECOND
 from es_power.errors import LeaseHeldError, LogError, LogUnavailableError
 from es_power.log.database import Database
+from es_power.log.marks import lease_files, write_mark
 from es_power.log.schema import HEAD, LEASES
 from es_power.log.upgrade import alone
 from es_power.log.writer import SqlLog
@@ -50,8 +50,9 @@ async def lease(
     the same error ends `nursery`, in which the renewal runs.
     """
     claim = _Claim(log.database, stream, holder, duration)
-    with claim.file_lock():
+    with claim.file_lock() as handle:
         epoch = await claim.wait_for_row()
+        await claim.mark(handle)
         renewal = trio.CancelScope()
         nursery.start_soon(claim.renew, epoch, renewal)
         try:
@@ -59,6 +60,7 @@ async def lease(
         finally:
             renewal.cancel()
             await claim.release(epoch)
+            await claim.mark(handle)
 
 
 @contextmanager
@@ -67,7 +69,7 @@ def no_service(database: Database) -> Iterator[None]:
     path = database.place.path
     with ExitStack() as locks:
         locks.enter_context(alone(database.place))
-        for beside in sorted(path.parent.glob(f"{escape(path.name)}.lease-*")) if path else ():
+        for beside in lease_files(path) if path else ():
             handle = os.open(beside, os.O_RDWR)
             locks.callback(os.close, handle)
             try:
@@ -139,10 +141,10 @@ class _Claim:
         self._limiter = trio.CapacityLimiter(1)
 
     @contextmanager
-    def file_lock(self) -> Iterator[None]:
-        """Lock the stream's file beside a log that is a file; nothing elsewhere."""
+    def file_lock(self) -> Iterator[int | None]:
+        """Lock the stream's file beside a log that is a file, and give its handle; nothing elsewhere."""
         if self._path is None:
-            yield
+            yield None
             return
         beside = self._path.with_name(f"{self._path.name}.lease-{stream_id(self._stream).hex[:16]}")
         try:
@@ -154,7 +156,7 @@ class _Claim:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise LeaseHeldError(self._stream, self._named_holder()) from error
-            yield
+            yield handle
         finally:
             os.close(handle)
 
@@ -189,6 +191,12 @@ class _Claim:
                 with suppress(LogUnavailableError):
                     if not await self._in_thread(lambda: self._extend(epoch, self._duration)):
                         raise LeaseHeldError(self._stream, await self._in_thread(self._named_holder))
+
+    async def mark(self, handle: int | None) -> None:
+        """Write down beside the log how far it has come."""
+        if handle is not None:
+            with trio.CancelScope(shield=True), suppress(LogUnavailableError):
+                await self._in_thread(lambda: write_mark(handle, self._database))
 
     async def release(self, epoch: int) -> None:
         """Let the next start have the row at once; where that fails it expires."""

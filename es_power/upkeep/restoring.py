@@ -27,6 +27,7 @@ from es_power.errors import BackupError, LogError, LogUnavailableError
 from es_power.log import open_log
 from es_power.log.database import LOCK_WAIT, Database, parse_place
 from es_power.log.lease import epochs, no_service
+from es_power.log.marks import marked
 from es_power.upkeep.backup import settle, sync
 from es_power.upkeep.checking import check
 from es_power.upkeep.rewinding import Begun, begin_again
@@ -46,8 +47,9 @@ class Restored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """What the log that is replaced says to the one that takes its place; nothing where it cannot be read."""
+    """What the log that is replaced says to the one that takes its place; little where it cannot be read."""
 
+    #: How far it went, by what it says itself and by the marks beside it.
     head: Position | None = None
     #: The newest epoch of each stream.
     leases: Mapping[str, int] = field(default_factory=dict)
@@ -103,15 +105,16 @@ def _two_files(place: str | Path, backup: Path) -> tuple[Path, Path]:
 
 
 async def _known_of(path: Path) -> _Known:
+    known = await trio.to_thread.run_sync(marked, path)
     with suppress(LogError):
         async with open_log(path) as old:
             said = [recorded.event for recorded in await old.read_stream(AUDIT)]
             return _Known(
-                head=await old.head(),
+                head=max(await old.head(), known),
                 leases=await trio.to_thread.run_sync(epochs, old.database),
                 forgotten={label for each in said if isinstance(each, LabelsForgotten) for label in each.labels},
             )
-    return _Known()
+    return _Known(head=known or None)
 
 
 @contextmanager

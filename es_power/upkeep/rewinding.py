@@ -1,9 +1,10 @@
 """A log that goes on from an earlier point than it had reached: how that is noticed, and how it goes on.
 
-Whoever read the log knows how far it went: the tables beside it, its tree, each process manager's tracking. A log that
-ends before that was put back, and what was decided since is not in it. So no service starts on it, until a person says
-that it is meant: that is a fact, and in the same transaction every stop command that was open then ends as Withdrawn,
-and each host's commands are held, since what people declared, held or rejected after that point is lost.
+Whoever read the log knows how far it went: the tables beside it, its tree, each process manager's tracking, and the
+marks that services leave in a file beside it. A log that ends before that, or has another record there, was put back,
+and what was decided since is not in it. So no service starts on it, until a person says that it is meant: that is a
+fact, and in the same transaction every stop command that was open then ends as Withdrawn, and each host's commands are
+held, since what people declared, held or rejected after that point is lost.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +20,7 @@ import trio
 
 from es_power.domain.custody import LabelsForgotten, LogRestored
 from es_power.domain.decisions import HoldPlaced, Withdrawn
-from es_power.domain.events import Position
+from es_power.domain.events import START, Position
 from es_power.domain.ports import Append, Write
 from es_power.domain.streams import AUDIT, command, observed_host
 from es_power.domain.time import Timestamp
@@ -28,6 +29,7 @@ from es_power.log import SqlLog, open_log
 from es_power.log.append import Appender, prepare
 from es_power.log.labels import make_label
 from es_power.log.lease import end_leases, no_service
+from es_power.log.marks import lacking
 from es_power.log.schema import TRACKING, TREE
 from es_power.projections.reader import read_models
 from es_power.projections.readmodels import ReadModels
@@ -57,7 +59,7 @@ class Begun:
 
 async def gone_to(log: SqlLog) -> Position:
     """How far somebody who keeps that beside the log has read it."""
-    return await trio.to_thread.run_sync(_gone_to, log)
+    return max(await trio.to_thread.run_sync(_gone_to, log), await _lacking(log))
 
 
 async def require_not_rewound(log: SqlLog) -> None:
@@ -67,13 +69,13 @@ async def require_not_rewound(log: SqlLog) -> None:
     """
     while True:
         try:
-            reached, head = await gone_to(log), await log.head()
+            reached, head, lacks = await gone_to(log), await log.head(), await _lacking(log)
             break
         except LogUnavailableError as error:
             structlog.get_logger().error("the log cannot be read now", error=str(error))
             await trio.sleep(_ASK_AGAIN)
-    if reached > head:
-        raise LogRewoundError(checkpoint=reached, head=head)
+    if reached > head or lacks:
+        raise LogRewoundError(checkpoint=lacks or reached, head=head)
 
 
 async def accept_rewind(place: str | Path, *, by: str, at: Timestamp) -> Begun:
@@ -86,7 +88,7 @@ async def accept_rewind(place: str | Path, *, by: str, at: Timestamp) -> Begun:
     async with open_log(place, mode="write") as log:
         with no_service(log.database):
             reached, head = await gone_to(log), await log.head()
-            if reached <= head:
+            if reached <= head and not await _lacking(log):
                 raise BackupError(f"the log at {log.database.place} did not go back: nobody read more than it has")
             return await begin_again(log, replaced=reached, by=by, at=at)
 
@@ -160,6 +162,16 @@ def _gone_to(log: SqlLog) -> Position:
     with suppress(TablesDamagedError):
         reached = Store(log.database).checkpoint()
     return Position(max(tracked, reached, *((number + 1) << level for level, number in nodes)))
+
+
+async def _lacking(log: SqlLog) -> Position:
+    """The last position of which a mark beside the log says that it lacks that record, unless it says why itself."""
+    lacks = await trio.to_thread.run_sync(lacking, log.database)
+    if not lacks:
+        return START
+    said = [recorded.event for recorded in await log.read_stream(AUDIT)]
+    known = max((each.replaced or START for each in said if isinstance(each, LogRestored)), default=START)
+    return lacks if lacks > known else START
 
 
 async def _models(log: SqlLog) -> ReadModels:

@@ -1,5 +1,6 @@
 """A backup is a log that is whole, made while a service writes; put back, it sends nothing out of the past."""
 
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -266,6 +267,35 @@ async def test_no_service_starts_on_a_log_that_went_back_until_that_is_accepted(
         await accept_rewind(log, by="root", at=AT)
     async with open_log(log, mode="write") as opened, running(opened, FakeHypervisor()):
         assert await opened.tracked("planner/a/qemu") == head
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+async def test_an_older_copy_that_was_put_in_its_place_is_noticed_by_what_stands_beside_it(
+    log: Path, tmp_path: Path, *, goes_on: bool
+) -> None:
+    older = (await backup_of(log, tmp_path)).file
+    async with open_log(log, mode="write") as opened, running(opened, FakeHypervisor()):
+        pass
+    gone_to = await head_of(log)
+    shutil.copy(older, log)
+    if goes_on:  # as a log that came back beyond where it had been, with other records
+        await declare_more(log, 20)
+    head = await head_of(log)
+    async with open_log(log, mode="write") as opened:
+        with pytest.raises(LogRewoundError, match="another one than was read" if goes_on else f"ends at {head}"):
+            await serve(opened, [(None, FakeHypervisor())], settings(log))
+        assert await opened.head() == head
+    done = await accept_rewind(log, by="root", at=AT)
+
+    assert (done.replaced, done.until) == (max(gone_to, 0), head)
+    async with open_log(log, mode="write") as opened, running(opened, FakeHypervisor()):
+        assert await opened.head() > head
+
+
+async def test_a_mark_that_was_not_written_whole_says_nothing(log: Path) -> None:
+    log.with_name("log.db.lease-0123456789abcdef").write_bytes(b"999 0123")
+    async with open_log(log, mode="write") as opened, running(opened, FakeHypervisor()):
+        pass
 
 
 async def test_tables_beyond_the_end_are_made_anew_when_it_is_accepted(log: Path) -> None:
