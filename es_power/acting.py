@@ -192,7 +192,7 @@ async def serve_acts(
     task_status: trio.TaskStatus[Acts] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Act by a log that is open for writing, and that others write; see `Acts.run`."""
-    await require_not_rewound(log)
+    await require_not_rewound(log, settings.audit.places)
     watcher = await Watcher.start(PatientLog(log), Store(log.database))
     acts = Acts(log, watcher, settings, stoppers=stoppers, nova=nova)
     async with trio.open_nursery() as nursery:

@@ -361,7 +361,7 @@ async def serve(
     answers questions, from the first moment on.
     """
     await trio.to_thread.run_sync(lambda: log.database.make_sure(insist=False))
-    await require_not_rewound(log)
+    await require_not_rewound(log, settings.audit.places)
     patient, store = PatientLog(log), Store(log.database)
     follower = await Follower.start(patient, store)
     acts = acting(follower) if acting else None

@@ -9,6 +9,7 @@ import typer
 from es_power.cli.declare import login_user
 from es_power.cli.options import KEEP, ConfigOption, LogOption, ask, note, place
 from es_power.ingest.clock import now
+from es_power.settings import load
 from es_power.upkeep.backup import back_up
 from es_power.upkeep.restoring import restore as put_back
 from es_power.upkeep.rewinding import Begun, accept_rewind
@@ -61,7 +62,8 @@ def restore(
         raise typer.BadParameter("give either a backup or --accept-rewind", param_hint="'BACKUP'")
     where = place(log, config)
     if source is None:
-        begun = trio.run(lambda: accept_rewind(where, by=login_user(), at=now()))
+        places = load(config, {"log.path": log}).audit.places
+        begun = trio.run(lambda: accept_rewind(where, by=login_user(), at=now(), places=places))
     else:
         done = trio.run(lambda: put_back(where, source, by=login_user(), at=now()))
         begun = done.begun

@@ -1,10 +1,10 @@
 """A log that goes on from an earlier point than it had reached: how that is noticed, and how it goes on.
 
-Whoever read the log knows how far it went: the tables beside it, its tree, each process manager's tracking, and the
-marks that services leave in a file beside it. A log that ends before that, or has another record there, was put back,
-and what was decided since is not in it. So no service starts on it, until a person says that it is meant: that is a
-fact, and in the same transaction every stop command that was open then ends as Withdrawn, and each host's commands are
-held, since what people declared, held or rejected after that point is lost.
+Whoever read the log knows how far it went: the tables beside it, its tree, each process manager's tracking, the marks
+that services leave in a file beside it, and its signed checkpoints. A log that ends before that, or has another record
+there, was put back, and what was decided since is not in it. So no service starts on it, until a person says that it is
+meant: that is a fact, and in the same transaction every stop command that was open then ends as Withdrawn, and each
+host's commands are held, since what people declared, held or rejected after that point is lost.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -34,6 +34,7 @@ from es_power.log.schema import TRACKING, TREE
 from es_power.projections.reader import read_models
 from es_power.projections.readmodels import ReadModels
 from es_power.projections.store import Store, drop_beyond
+from es_power.upkeep.noted import noted
 
 ACTOR: Final = "restore"
 """Who withdraws the commands of a restored past, in the place of an actor's stream."""
@@ -57,19 +58,21 @@ class Begun:
     held: Sequence[str]
 
 
-async def gone_to(log: SqlLog) -> Position:
-    """How far somebody who keeps that beside the log has read it."""
-    return max(await trio.to_thread.run_sync(_gone_to, log), await _lacking(log))
+async def gone_to(log: SqlLog, places: Sequence[str] = ()) -> Position:
+    """How far the log went, by what is kept beside it and by the checkpoints in these places outside of it."""
+    signed = await trio.to_thread.run_sync(noted, log.database, places)
+    outside = signed if signed > await _known_to_be_lost(log) else START
+    return max(await trio.to_thread.run_sync(_gone_to, log), await _lacking(log), outside)
 
 
-async def require_not_rewound(log: SqlLog) -> None:
-    """Raise LogRewoundError where the log ends before a position that was read from it.
+async def require_not_rewound(log: SqlLog, places: Sequence[str] = ()) -> None:
+    """Raise LogRewoundError where the log ends before a position that was read from it, or signed in one of the places.
 
     A log that gives no answer is asked again, however long that takes: whoever starts on it would wait for it too.
     """
     while True:
         try:
-            reached, head, lacks = await gone_to(log), await log.head(), await _lacking(log)
+            reached, head, lacks = await gone_to(log, places), await log.head(), await _lacking(log)
             break
         except LogUnavailableError as error:
             structlog.get_logger().error("the log cannot be read now", error=str(error))
@@ -78,7 +81,7 @@ async def require_not_rewound(log: SqlLog) -> None:
         raise LogRewoundError(checkpoint=lacks or reached, head=head)
 
 
-async def accept_rewind(place: str | Path, *, by: str, at: Timestamp) -> Begun:
+async def accept_rewind(place: str | Path, *, by: str, at: Timestamp, places: Sequence[str] = ()) -> Begun:
     """Say in a log that went back that it is meant; BackupError where nothing shows that it did.
 
     LogNotFoundError where there is none; LeaseHeldError where a service runs on it.
@@ -87,7 +90,7 @@ async def accept_rewind(place: str | Path, *, by: str, at: Timestamp) -> Begun:
         pass  # a mistyped path should not make one
     async with open_log(place, mode="write") as log:
         with no_service(log.database):
-            reached, head = await gone_to(log), await log.head()
+            reached, head = await gone_to(log, places), await log.head()
             if reached <= head and not await _lacking(log):
                 raise BackupError(f"the log at {log.database.place} did not go back: nobody read more than it has")
             return await begin_again(log, replaced=reached, by=by, at=at)
@@ -167,11 +170,13 @@ def _gone_to(log: SqlLog) -> Position:
 async def _lacking(log: SqlLog) -> Position:
     """The last position of which a mark beside the log says that it lacks that record, unless it says why itself."""
     lacks = await trio.to_thread.run_sync(lacking, log.database)
-    if not lacks:
-        return START
+    return lacks if lacks > await _known_to_be_lost(log) else START
+
+
+async def _known_to_be_lost(log: SqlLog) -> Position:
+    """Up to which position the log says itself that it was put back from."""
     said = [recorded.event for recorded in await log.read_stream(AUDIT)]
-    known = max((each.replaced or START for each in said if isinstance(each, LogRestored)), default=START)
-    return lacks if lacks > known else START
+    return max((each.replaced or START for each in said if isinstance(each, LogRestored)), default=START)
 
 
 async def _models(log: SqlLog) -> ReadModels:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from es_power.audit.keys import Signer
+from es_power.audit.sealing import Sealer
 from es_power.domain.command import CommandState
 from es_power.domain.custody import LabelsForgotten, LogRestored
 from es_power.domain.decisions import HoldPlaced, Withdrawn
@@ -31,7 +33,7 @@ from es_power.upkeep.backup import BackedUp, back_up
 from es_power.upkeep.checking import check
 from es_power.upkeep.forgetting import find_namings, forget
 from es_power.upkeep.restoring import Restored, restore
-from es_power.upkeep.rewinding import ACTOR, accept_rewind
+from es_power.upkeep.rewinding import ACTOR, accept_rewind, require_not_rewound
 from tests.unit.story import RUNNING, WEB, Story
 from tests.unit.test_service import running, seen, settings
 
@@ -290,6 +292,33 @@ async def test_an_older_copy_that_was_put_in_its_place_is_noticed_by_what_stands
     assert (done.replaced, done.until) == (max(gone_to, 0), head)
     async with open_log(log, mode="write") as opened, running(opened, FakeHypervisor()):
         assert await opened.head() > head
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+async def test_a_checkpoint_that_was_kept_outside_says_how_far_the_log_went(
+    log: Path, tmp_path: Path, kind: str
+) -> None:
+    place = tmp_path / "outside"
+    if kind == "directory":
+        place.mkdir()
+    places = [f"{kind}:{place}", "syslog:"]
+    signer = Signer.generate("kvm-07/es-power")
+    async with open_log(log, mode="write") as opened:
+        await Sealer(opened, signer, places[:1], clock=lambda: AT).seal()
+        older = (await back_up(opened, tmp_path, at=AT)).file
+        await declare(opened, [(WEB, VmState.ACTIVE, None)] * 20, by="alice", why="", at=AT)
+        signed = (await Sealer(opened, signer, places[:1], clock=lambda: AT).seal()).checkpoint.size
+        await require_not_rewound(opened, places)
+    shutil.copy(older, log)
+    async with open_log(log, mode="write") as opened:
+        await require_not_rewound(opened)  # nothing beside it tells
+        with pytest.raises(LogRewoundError):
+            await require_not_rewound(opened, places)
+    done = await accept_rewind(log, by="root", at=AT, places=places)
+
+    assert done.replaced == signed
+    async with open_log(log, mode="write") as opened:
+        await require_not_rewound(opened, places)
 
 
 async def test_a_mark_that_was_not_written_whole_says_nothing(log: Path) -> None:
