@@ -15,6 +15,7 @@ from es_power.api.access import Access
 from es_power.api.house import House
 from es_power.api.metrics import AUTO, Told, exposition
 from es_power.api.problems import INTERNAL, METHOD, NOT_FOUND, ProblemError, problem
+from es_power.domain.time import rfc3339
 from es_power.errors import LogError
 from es_power.log.database import parse_place
 from es_power.projections.queries import hosts, status
@@ -35,7 +36,7 @@ def make_health(house: House) -> Starlette:
         if house.sealer is not None:
             # It is told, and somebody should look; but who asks for states is answered as well as ever.
             checks["sealed"] = house.sealer.is_fine
-        return JSONResponse({"ready": fine, "checks": checks}, 200 if fine else 503)
+        return JSONResponse({"ready": fine, "checks": checks, **_refused(house)}, 200 if fine else 503)
 
     async def metrics(_: Request) -> Response:
         return Response(exposition(await _told(house)), media_type=_MEDIA_TYPE)
@@ -72,25 +73,47 @@ async def _checks(house: House) -> dict[str, bool]:
     seen = hosts(house.view())
     return {
         "log": True,
+        "written": "written" not in house.recording().outages,
         "folded": head - house.position < _FAR,
         "observing": house.is_ready,
         "seen": any(each.known.running and each.known.blind_since is None for each in seen),
     }
 
 
+def _refused(house: House) -> dict[str, object]:
+    """What the log refuses now, since when and why, and how much waits for it; nothing where all is well."""
+    recording = house.recording()
+    if not recording.outages:
+        return {}
+    return {
+        "refused": {
+            doing: {"since": rfc3339(outage.since), "because": outage.reason}
+            for doing, outage in recording.outages.items()
+        },
+        "events_waiting": sum(each.waiting for each in recording.buffered.values()),
+        "events_dropped": sum(each.dropped for each in recording.buffered.values()),
+    }
+
+
 async def _told(house: House) -> Told:
     view = house.view()
+    try:
+        head, rows = await house.log.head(), await status(view, now=house.clock())
+    except LogError:  # then it is all the more worth telling how much waits for it
+        head, rows = house.position, []
     wanted = house.settings.metrics.vm_labels
     each_vm = wanted == "always" or (wanted == "auto" and len(view.fleet.seen_on) <= AUTO)
     place = parse_place(house.settings.log.path).path
     return Told(
         view=view,
-        status=await status(view, now=house.clock()),
+        status=rows,
         counts=house.counts,
         now=house.clock(),
-        head=await house.log.head(),
+        head=head,
         tables_at=house.follower.saved,
         log_bytes=await trio.to_thread.run_sync(_size, place) if place else None,
+        wal_bytes=await trio.to_thread.run_sync(house.log.database.wal_bytes),
+        recording=house.recording(),
         followers=house.broadcast.followers,
         resets=house.broadcast.resets,
         each_vm=each_vm,

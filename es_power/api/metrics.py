@@ -14,6 +14,8 @@ from es_power.domain.states import UNKNOWN, PowerState
 from es_power.domain.streams import observed_host
 from es_power.domain.time import SECOND, Timestamp
 from es_power.identity import package_version
+from es_power.ingest.recording import Recording
+from es_power.log.patience import DOINGS
 from es_power.projections.queries import Status, View, hosts
 
 AUTO: Final = 1000
@@ -60,6 +62,8 @@ class Told:
     head: int
     tables_at: int
     log_bytes: int | None
+    wal_bytes: int
+    recording: Recording
     followers: int
     resets: int
     each_vm: bool
@@ -87,6 +91,8 @@ def _families(told: Told) -> Iterator[Metric]:
     yield GaugeMetricFamily("es_power_log_position", "Position of the log's last record.", told.head)
     if told.log_bytes is not None:
         yield GaugeMetricFamily("es_power_log_bytes", "Size of the log's file.", told.log_bytes)
+    yield GaugeMetricFamily("es_power_log_wal_bytes", "What SQLite has not moved into the log's file.", told.wal_bytes)
+    yield from _of_recording(told)
     lag = GaugeMetricFamily("es_power_projection_lag_events", "Records not folded yet.", labels=["projection"])
     lag.add_metric(["memory"], told.head - told.view.position)
     lag.add_metric(["tables"], told.head - told.tables_at)
@@ -96,6 +102,21 @@ def _families(told: Told) -> Iterator[Metric]:
     yield from _of_hosts(told)
     yield from _of_vms(told)
     yield from _counted(told)
+
+
+def _of_recording(told: Told) -> Iterator[Metric]:
+    refused = GaugeMetricFamily(
+        "es_power_log_refused_seconds", "For how long the log has not been written or read; 0: it is.", labels=["what"]
+    )
+    for doing in DOINGS:
+        outage = told.recording.outages.get(doing)
+        refused.add_metric([doing], max(0, told.now - outage.since) / SECOND if outage else 0.0)
+    waiting = GaugeMetricFamily("es_power_events_waiting", "Events on their way to the log.", labels=["host"])
+    dropped = CounterMetricFamily("es_power_events_dropped", "Events that found no room in memory.", labels=["host"])
+    for stream, buffered in sorted(told.recording.buffered.items()):
+        waiting.add_metric([observed_host(stream) or ""], buffered.waiting)
+        dropped.add_metric([observed_host(stream) or ""], buffered.dropped)
+    yield from (refused, waiting, dropped)
 
 
 def _of_hosts(told: Told) -> Iterator[Metric]:

@@ -32,6 +32,10 @@ _COLUMNS: Final = (
 )
 
 
+_LONG_WAL: Final = 64 << 20
+"""Bytes of SQLite's write-ahead log from which on something keeps it from being moved; it has 4 MiB by itself."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(rich_help_panel="Run")(doctor)
@@ -140,6 +144,9 @@ def _old_log(database: Database) -> Check:
     if schema < CURRENT and not database.is_sqlite:
         found = f"{place} has schema {schema}, and `es-power run` needs {CURRENT}"
         return Check("log", Result.FAILED, found, "make a backup, then run `es-power log upgrade`")
+    if (waiting := database.wal_bytes()) > _LONG_WAL:
+        found = f"{place} can be written, but {waiting >> 20} MiB wait beside it to be moved into it"
+        return Check("log", Result.FINDING, found, "see whether somebody reads it all the time, or its disk is slow")
     return Check("log", Result.OK, f"{place} can be written")
 
 

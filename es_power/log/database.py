@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -137,6 +137,12 @@ class Database:
                 "else is, and somebody who reads the log keeps that from happening"
             )
         self._doubtful = False
+
+    def wal_bytes(self) -> int:
+        """How much SQLite's write-ahead log holds: some MiB, unless the disk or a reader keeps it from being moved."""
+        with suppress(OSError):
+            return _wal(self.place.path).stat().st_size if self.place.path else 0
+        return 0
 
     def compile(self, statement: sa.ClauseElement, *parameters: str) -> str:
         """Give the SQL of a statement whose parameters come as a tuple in this order, for `exec_driver_sql`."""

@@ -31,6 +31,7 @@ REMIND: Final = 60.0
 """Seconds after which it is said again that the log refuses."""
 
 Doing = Literal["written", "read"]
+DOINGS: Final[tuple[Doing, ...]] = ("written", "read")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

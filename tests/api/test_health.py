@@ -13,8 +13,13 @@ from es_power.api.metrics import Counts
 from es_power.audit.keys import Signer
 from es_power.audit.sealing import Sealer
 from es_power.domain.events import LifecycleEvent, Recorded
+from es_power.domain.time import SECOND, Timestamp, rfc3339
+from es_power.errors import LogUnavailableError
+from es_power.ingest.recording import Buffered, Recording
+from es_power.log.patience import Outage
 from es_power.settings import Metrics
 from es_power.testing.facts import T0, Facts, vm
+from tests.acceptance.night import NOW
 from tests.api.house import Running, running
 from tests.api.test_stream import name_it
 
@@ -100,7 +105,40 @@ async def test_a_service_is_ready_once_it_observes_and_sees(api: Running) -> Non
         after = await client.get("/readyz")
 
     assert (alive.status_code, before.status_code, after.status_code) == (200, 503, 200)
-    assert before.json() == {"ready": False, "checks": {"log": True, "folded": True, "observing": False, "seen": True}}
+    checks = {"log": True, "written": True, "folded": True, "observing": False, "seen": True}
+    assert before.json() == {"ready": False, "checks": checks}
+
+
+async def test_a_service_whose_log_refuses_says_since_when_and_why_and_how_much_waits(api: Running) -> None:
+    outage = Outage(since=Timestamp(NOW - 90 * SECOND), reason="the disk is full")
+    buffered = {"observer/kvm-07/qemu": Buffered(waiting=7, dropped=3)}
+    api.house.recording = lambda: Recording(outages={"written": outage}, buffered=buffered)
+    api.house.is_ready = True
+
+    async with prometheus(api) as client:
+        alive, ready = await client.get("/healthz"), await client.get("/readyz")
+    text = await metrics(api)
+
+    assert (alive.status_code, ready.status_code) == (200, 503)
+    assert ready.json()["checks"]["written"] is False
+    assert ready.json()["refused"] == {"written": {"since": rfc3339(outage.since), "because": "the disk is full"}}
+    assert (ready.json()["events_waiting"], ready.json()["events_dropped"]) == (7, 3)
+    assert 'es_power_log_refused_seconds{what="written"} 90.0' in text
+    assert 'es_power_log_refused_seconds{what="read"} 0.0' in text
+    assert 'es_power_events_waiting{host="kvm-07"} 7.0' in text
+    assert 'es_power_events_dropped_total{host="kvm-07"} 3.0' in text
+    assert "es_power_log_wal_bytes" in text
+
+
+async def test_a_log_that_cannot_be_read_leaves_metrics_that_say_so(
+    api: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse() -> None:
+        raise LogUnavailableError
+
+    monkeypatch.setattr(api.house.log, "head", refuse)
+
+    assert "es_power_log_position 80.0" in await metrics(api)
 
 
 async def test_a_page_of_another_site_reads_no_metrics(api: Running) -> None:
