@@ -13,7 +13,7 @@ from es_power.domain.custody import CheckpointSealed
 from es_power.domain.events import Position
 from es_power.domain.streams import AUDIT, stream_id
 from es_power.errors import NoteError, UnknownEventError
-from es_power.log.codec import Codec
+from es_power.log.codec import shared_codec
 from es_power.log.database import Database
 from es_power.log.pruned import Pruned
 from es_power.log.queries import fetch_rows
@@ -94,7 +94,7 @@ def claims_inside(connection: sa.Connection, database: Database, keys: Sequence[
 
 def sealed_facts(connection: sa.Connection, database: Database) -> Iterator[tuple[Position, CheckpointSealed]]:
     """Read the facts of checkpoints, oldest first, with their positions."""
-    codec, name = Codec(), CheckpointSealed.__name__
+    codec, name = shared_codec(), CheckpointSealed.__name__
     numbers = connection.execute(sa.select(STREAMS.c.no).where(STREAMS.c.id == stream_id(AUDIT).bytes)).scalars().all()
     columns = [RECORDS.c[each] for each in ("position", "topic", "state")]
     query = sa.select(*columns).where(RECORDS.c.stream == sa.bindparam("n")).order_by(RECORDS.c.version)

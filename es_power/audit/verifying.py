@@ -33,7 +33,7 @@ from es_power.domain.streams import stream_id
 from es_power.errors import LogError, SealBrokenError
 from es_power.log import SqlLog
 from es_power.log.chain import Chain, Row
-from es_power.log.codec import Codec
+from es_power.log.codec import shared_codec
 from es_power.log.database import Database
 from es_power.log.pruned import hashes_there, read_pruned
 from es_power.log.queries import ROW, fetch_rows
@@ -116,7 +116,7 @@ class _Examination:
         #: As the table has them: version and hash of each stream's last record; and as the records have the version.
         self._ends: dict[int, tuple[int, bytes]] = {}
         self._versions: dict[int, int] = {}
-        self._labels = Labels(Codec())
+        self._labels = Labels(shared_codec())
         self._roots: dict[int, bytes] = {}
         self._pruned: Position | None = None
         query = sa.select(*(RECORDS.c[name] for name in ROW)).where(RECORDS.c.position > sa.bindparam("after"))
@@ -193,10 +193,11 @@ class _Examination:
         sizes = deque(sorted({claim.size for claim in self._claims if claim.size >= self._edge.size}))
         after = _FIRST
         while rows := self._read(after, _BATCH):
+            begin = self._chain.position
             try:
                 self._chain.check_all(rows, self._streams)
             except SealBrokenError as broken:
-                self._take([row for row in rows if row[0] <= self._chain.position], sizes)
+                self._take(rows[: self._chain.position - begin], sizes)
                 self._name(broken)
                 return False
             self._take(rows, sizes)

@@ -12,6 +12,7 @@ Rules of this file:
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from typing import Any, Final, get_type_hints
 
 import msgspec
@@ -106,6 +107,12 @@ class _Schema:
     size: int
     wire: _Wire
     steps: tuple[Upcaster, ...]
+
+
+@cache
+def shared_codec() -> "Codec":
+    """Give a codec of all events: to make one takes as long as to read thousands of records."""
+    return Codec()
 
 
 class Codec:

@@ -49,6 +49,33 @@ def checkpoint_of(database: Database) -> Note:
     return SIGNER.sign(Checkpoint(origin=SIGNER.verifier.name, size=edge.size, root=edge.root()).text)
 
 
+def image_of(database: Database) -> bytes:
+    """The bytes of a log's file; in memory, so that another one can be made of them in no time."""
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert connection.connection.driver_connection is not None
+        image = bytearray(connection.connection.driver_connection.serialize())
+    image[18:20] = b"\1\1"  # no write-ahead log, which has no file beside it here
+    return bytes(image)
+
+
+class Copies:
+    """One database in memory, which becomes one copy of a log after the other."""
+
+    def __init__(self) -> None:
+        self.database = Database("sqlite://")
+        self._connection = self.database.engine.raw_connection()
+
+    def put(self, image: bytes) -> sqlite3.Connection:
+        """Be this log from now on."""
+        driver = self._connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        if driver.in_transaction:
+            driver.rollback()
+        driver.deserialize(image)
+        return driver
+
+
 @contextmanager
 def insider(path: Path) -> Iterator[sqlite3.Connection]:
     """Be somebody who may write the database."""
@@ -82,5 +109,6 @@ def recompute(connection: sqlite3.Connection) -> None:
     connection.executemany(
         "UPDATE streams SET version = ?, hash = ? WHERE no = ?", [(*end, no) for no, end in ends.items()]
     )
+    connection.execute("DELETE FROM streams WHERE no NOT IN (SELECT stream FROM records)")
     connection.execute("DELETE FROM tree")
     connection.execute("UPDATE head SET position = (SELECT coalesce(max(position), 0) FROM records)")
