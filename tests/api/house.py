@@ -19,6 +19,7 @@ from es_power.domain.access import Role
 from es_power.domain.time import Timestamp
 from es_power.ingest.access import Issued, issue_token
 from es_power.log import open_log
+from es_power.log.patience import PatientLog
 from es_power.projections.follower import Follower
 from es_power.projections.store import Store
 from es_power.settings import Act, Api, Log, Metrics, Settings
@@ -63,7 +64,7 @@ async def running(
     settings = Settings(log=Log(path=str(log)), api=api or Api(), metrics=Metrics(), act=Act(operators=("nobody",)))
     async with open_log(log, mode="write", poll=0.02) as opened, trio.open_nursery() as nursery:
         store = Store(opened.database)
-        follower = await Follower.start(opened, store)
+        follower = await Follower.start(PatientLog(opened), store)
         house = House(
             log=opened,
             store=store,
