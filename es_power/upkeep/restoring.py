@@ -21,7 +21,6 @@ import trio
 
 from es_power.domain.custody import LabelsForgotten
 from es_power.domain.events import Position
-from es_power.domain.streams import AUDIT
 from es_power.domain.time import Timestamp, moment
 from es_power.errors import BackupError, LogError, LogUnavailableError
 from es_power.log import open_log
@@ -31,6 +30,7 @@ from es_power.log.marks import marked
 from es_power.upkeep.backup import settle, sync
 from es_power.upkeep.checking import check
 from es_power.upkeep.rewinding import Begun, begin_again
+from es_power.upkeep.saying import said
 
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -108,11 +108,11 @@ async def _known_of(path: Path) -> _Known:
     known = await trio.to_thread.run_sync(marked, path)
     with suppress(LogError):
         async with open_log(path) as old:
-            said = [recorded.event for recorded in await old.read_stream(AUDIT)]
+            forgotten = [each for each in await said(old) if isinstance(each, LabelsForgotten)]
             return _Known(
                 head=max(await old.head(), known),
                 leases=await trio.to_thread.run_sync(epochs, old.database),
-                forgotten={label for each in said if isinstance(each, LabelsForgotten) for label in each.labels},
+                forgotten={label for each in forgotten for label in each.labels},
             )
     return _Known(head=known or None)
 

@@ -35,6 +35,7 @@ from es_power.projections.reader import read_models
 from es_power.projections.readmodels import ReadModels
 from es_power.projections.store import Store, drop_beyond
 from es_power.upkeep.noted import noted
+from es_power.upkeep.saying import said
 
 ACTOR: Final = "restore"
 """Who withdraws the commands of a restored past, in the place of an actor's stream."""
@@ -61,7 +62,7 @@ class Begun:
 async def gone_to(log: SqlLog, places: Sequence[str] = ()) -> Position:
     """How far the log went, by what is kept beside it and by the checkpoints in these places outside of it."""
     signed = await trio.to_thread.run_sync(noted, log.database, places)
-    outside = signed if signed > await _known_to_be_lost(log) else START
+    outside = signed if signed and signed > await _known_to_be_lost(log) else START
     return max(await trio.to_thread.run_sync(_gone_to, log), await _lacking(log), outside)
 
 
@@ -117,7 +118,7 @@ async def begin_again(
     if source is not None:
         backup, text = make_label(source)
         texts.append(text)
-    said = LogRestored(observed_at=at, position=until, replaced=replaced, source=backup, by=who)
+    restored = LogRestored(observed_at=at, position=until, replaced=replaced, source=backup, by=who)
     hosts = sorted({host for stream in models.fleet.places if (host := observed_host(stream))})
     holds = [
         HoldPlaced(observed_at=at, hold=uuid4(), host=host, instance=None, until=None, by=who, why=why)
@@ -143,7 +144,7 @@ async def begin_again(
     ]
     back = tuple(await log.labels(list(forgotten)))
     erased = [LabelsForgotten(observed_at=at, labels=back, by=who)] if back else []
-    about = Write(stream=AUDIT, expected=await log.version(AUDIT), events=(said, *holds, *erased))
+    about = Write(stream=AUDIT, expected=await log.version(AUDIT), events=(restored, *holds, *erased))
     append = prepare(Append(writes=(about, *ended), labels=(*texts, why_text), forgets=back), log.codec)
 
     def commit() -> None:
@@ -175,8 +176,8 @@ async def _lacking(log: SqlLog) -> Position:
 
 async def _known_to_be_lost(log: SqlLog) -> Position:
     """Up to which position the log says itself that it was put back from."""
-    said = [recorded.event for recorded in await log.read_stream(AUDIT)]
-    return max((each.replaced or START for each in said if isinstance(each, LogRestored)), default=START)
+    restored = [each for each in await said(log) if isinstance(each, LogRestored)]
+    return max((each.replaced or START for each in restored), default=START)
 
 
 async def _models(log: SqlLog) -> ReadModels:

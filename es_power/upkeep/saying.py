@@ -1,11 +1,11 @@
-"""What is done to a log is said in it, in one stream that many may write."""
+"""What is done to a log is said in it, in one stream that many may write, and read there."""
 
 from collections.abc import Callable, Sequence
 
 from es_power.domain.events import Event, Label, Position
-from es_power.domain.ports import Append, EventLog, LabelText, Write
+from es_power.domain.ports import Append, EventLog, EventReader, LabelText, Write
 from es_power.domain.streams import AUDIT
-from es_power.errors import ConcurrentAppendError
+from es_power.errors import ConcurrentAppendError, UnknownEventError
 from es_power.log.labels import make_label
 
 
@@ -28,3 +28,18 @@ async def say(
             if conflict.stream != AUDIT:
                 raise
             # Somebody else spoke first; the two do not contradict each other.
+
+
+async def said(log: EventReader) -> list[Event]:
+    """Read what was done to a log, oldest first; a fact that this version cannot read is passed over."""
+    found: list[Event] = []
+    version, last = 0, await log.version(AUDIT)
+    while version < last:
+        try:
+            records = await log.read_stream(AUDIT, after=version)
+        except UnknownEventError:
+            version += 1
+            continue
+        found += [recorded.event for recorded in records]
+        version = records[-1].version
+    return found

@@ -19,7 +19,7 @@ from es_power.domain.decisions import HoldPlaced, Withdrawn
 from es_power.domain.events import Position
 from es_power.domain.ports import Append, Tracking
 from es_power.domain.states import PowerState, VmState
-from es_power.domain.streams import AUDIT
+from es_power.domain.streams import AUDIT, stream_id
 from es_power.domain.time import Timestamp
 from es_power.errors import BackupError, LeaseHeldError, LogError, LogNotFoundError, LogRewoundError, SealBrokenError
 from es_power.ingest.declarations import declare
@@ -34,6 +34,7 @@ from es_power.upkeep.checking import check
 from es_power.upkeep.forgetting import find_namings, forget
 from es_power.upkeep.restoring import Restored, restore
 from es_power.upkeep.rewinding import ACTOR, accept_rewind, require_not_rewound
+from es_power.upkeep.saying import said
 from tests.unit.story import RUNNING, WEB, Story
 from tests.unit.test_service import running, seen, settings
 
@@ -125,11 +126,11 @@ async def test_a_damaged_log_gives_no_backup(log: Path, tmp_path: Path) -> None:
 async def test_a_backup_overwrites_nothing_and_needs_its_directory(log: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("not yours")
 
-    for destination, said in (
+    for destination, reason in (
         (tmp_path / "mine", "is there already"),
         (tmp_path / "no" / "b.db", "there is no directory"),
     ):
-        with pytest.raises(BackupError, match=said):
+        with pytest.raises(BackupError, match=reason):
             await backup_of(log, tmp_path / destination)
     assert (tmp_path / "mine").read_text() == "not yours"
 
@@ -319,6 +320,14 @@ async def test_a_checkpoint_that_was_kept_outside_says_how_far_the_log_went(
     assert done.replaced == signed
     async with open_log(log, mode="write") as opened:
         await require_not_rewound(opened, places)
+
+
+async def test_a_fact_of_a_newer_version_keeps_no_service_from_starting(log: Path) -> None:
+    with closing(sqlite3.connect(log)) as connection, connection:
+        connection.execute("UPDATE records SET topic = 'LogBlessed:1' WHERE position = 2")
+        connection.execute("UPDATE streams SET id = ?, name = 'audit' WHERE no = 1", [stream_id(AUDIT).bytes])
+    async with open_log(log) as opened:
+        assert len(await said(opened)) == await opened.version(AUDIT) - 1
 
 
 async def test_a_mark_that_was_not_written_whole_says_nothing(log: Path) -> None:
