@@ -6,6 +6,7 @@ The message defaults to the first line of the class docstring; data is in attrib
 
 from collections.abc import Sequence
 from typing import ClassVar
+from uuid import UUID
 
 
 class EsPowerError(Exception):
@@ -106,6 +107,9 @@ class UnknownEventError(LogError):
 
     def __init__(self, topic: str, *, position: int | None = None, reason: str = "unknown topic") -> None:
         self.topic, self.position, self.reason = topic, position, reason
+        #: Where it stands, and which VM it is about, as far as that could be read.
+        self.stream: str = ""
+        self.instance: UUID | None = None
         where = f"record {position}" if position is not None else "record"
         super().__init__(f"{where} ({topic}) cannot be read: {reason}")
 

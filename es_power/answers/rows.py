@@ -32,6 +32,7 @@ from es_power.domain.logged import (
 )
 from es_power.domain.states import UNKNOWN, PowerState
 from es_power.output import Column, Row
+from es_power.projections.doubts import Doubt
 from es_power.projections.gaps import Gap
 from es_power.projections.narrative import Line
 from es_power.projections.queries import Observed, Status
@@ -314,4 +315,31 @@ def gap_row(gap: Gap) -> Row:
         "reason": gap.reason,
         "lost": gap.lost,
         "position": gap.position,
+    }
+
+
+# ------------------------------------------------------------------------------------------------ quarantine
+
+QUARANTINE: Final = (
+    Column("position"),
+    Column("host"),
+    Column("kind"),
+    Column("vms"),
+    Column("reason", limit=None),
+    Column("stream", in_table=False),
+    Column("instances", in_table=False),
+)
+
+
+def doubt_row(doubt: Doubt) -> Row:
+    """One record that was set aside."""
+    aside = doubt.record
+    return {
+        "position": aside.position,
+        "host": doubt.host,
+        "kind": aside.kind,
+        "vms": ", ".join(doubt.names),
+        "reason": aside.reason,
+        "stream": aside.stream,
+        "instances": " ".join(map(str, aside.instances)),
     }

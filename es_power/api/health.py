@@ -36,7 +36,8 @@ def make_health(house: House) -> Starlette:
         if house.sealer is not None:
             # It is told, and somebody should look; but who asks for states is answered as well as ever.
             checks["sealed"] = house.sealer.is_fine
-        return JSONResponse({"ready": fine, "checks": checks, **_refused(house)}, 200 if fine else 503)
+        told = {**_refused(house), **_set_aside(house)}
+        return JSONResponse({"ready": fine, "checks": checks, **told}, 200 if fine else 503)
 
     async def metrics(_: Request) -> Response:
         return Response(exposition(await _told(house)), media_type=_MEDIA_TYPE)
@@ -93,6 +94,12 @@ def _refused(house: House) -> dict[str, object]:
         "events_waiting": sum(each.waiting for each in recording.buffered.values()),
         "events_dropped": sum(each.dropped for each in recording.buffered.values()),
     }
+
+
+def _set_aside(house: House) -> dict[str, int]:
+    """How many records could not be read or applied, where there are any."""
+    count = len(house.view().fleet.quarantined)
+    return {"quarantined": count} if count else {}
 
 
 async def _told(house: House) -> Told:

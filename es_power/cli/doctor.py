@@ -22,6 +22,7 @@ from es_power.log.database import Database, parse_place
 from es_power.log.schema import CURRENT, HEAD
 from es_power.log.upgrade import check_schema, stored_schema
 from es_power.output import Column, Format, write
+from es_power.projections.store import Store
 from es_power.settings import Host, Settings, load
 
 _COLUMNS: Final = (
@@ -147,6 +148,10 @@ def _old_log(database: Database) -> Check:
     if (waiting := database.wal_bytes()) > _LONG_WAL:
         found = f"{place} can be written, but {waiting >> 20} MiB wait beside it to be moved into it"
         return Check("log", Result.FINDING, found, "see whether somebody reads it all the time, or its disk is slow")
+    if asides := Store(database).set_aside():
+        found = f"{place} can be written; {asides} of its records could not be read or applied"
+        mend = "`es-power quarantine` lists them; upgrade es_power, or restore a backup that is whole"
+        return Check("log", Result.FINDING, found, mend)
     return Check("log", Result.OK, f"{place} can be written")
 
 

@@ -99,6 +99,9 @@ def act(where: str, work: Callable[[SqlLog], Awaitable[T]]) -> T:
     return trio.run(working)
 
 
+_TOLD: Final = 3  # records that are left out, before they are counted
+
+
 async def take_view(
     log: SqlLog,
     *,
@@ -109,8 +112,11 @@ async def take_view(
 ) -> View:
     """Take a view of the log, and tell of records that could not be read: what they said is missing in the answer."""
     taken = await look(log, until=until, table_only=table_only, as_of=as_of, known_at=known_at)
-    for _, reason in sorted(taken.fleet.quarantined.items()):
-        note(f"es-power: {reason}; it is left out")
+    asides = [aside for _, aside in sorted(taken.fleet.quarantined.items())]
+    for aside in asides[:_TOLD]:
+        note(f"es-power: {aside.reason}; it is left out")
+    if len(asides) > _TOLD:
+        note(f"es-power: {len(asides)} records are left out; `es-power quarantine` lists them")
     return taken
 
 

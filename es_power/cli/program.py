@@ -33,6 +33,7 @@ from es_power.cli import (
     imports,
     log,
     policy,
+    quarantine,
     replay,
     run,
     status,
@@ -79,7 +80,8 @@ def _app() -> typer.Typer:
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
     )
-    asking = (status, why, as_of, history, diff, timeline, uptime, anomalies, gaps, export, commands, replay, policy)
+    past = (as_of, history, diff, timeline, uptime, anomalies, gaps)
+    asking = (status, why, *past, quarantine, export, commands, replay, policy)
     for module in (run, act, demo, doctor, *asking, hold, breaker, declare, imports, log, audit, token, forget, backup):
         module.register(made)
     return made

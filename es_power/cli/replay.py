@@ -121,8 +121,8 @@ async def _replay(log: SqlLog, printer: Printer, until: str | None, *, verify: b
         else:
             replayed, differences = await replay_log(log, until=last, progress=progress), ()
     printer.one(replay_row(replayed, verified=not differences if verify else None), REPLAY)
-    for position, reason in list(replayed.models.fleet.quarantined.items())[:_SHOWN]:
-        note(f"es-power: record {position} was set aside: {reason}")
+    for aside in list(replayed.models.fleet.quarantined.values())[:_SHOWN]:
+        note(f"es-power: record {aside.position} was set aside: {aside.reason}")
     if differences:
         raise ExceptionGroup("live and replayed differ", differences)
 

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Any, Final, get_type_hints
+from uuid import UUID
 
 import msgspec
 
 from es_power.domain import access, custody, decisions, events, logged
-from es_power.domain.events import Event, Label
+from es_power.domain.events import Event, InstanceEvent, Label
 from es_power.domain.logged import FactImported
 from es_power.errors import UnknownEventError
 
@@ -197,6 +198,16 @@ class Codec:
         wire = self._wires[name]
         borne = ((field, raw[wire.names.index(field)]) for field in wire.labels)
         return {field: label[0] for field, label in borne if label is not None}
+
+    def instance(self, topic: str, state: bytes) -> UUID | None:
+        """Which VM a record is about that may be damaged otherwise; None where that cannot be read."""
+        wire = self._wires.get(topic.partition(":")[0])
+        if wire is None or not issubclass(wire.event, InstanceEvent):
+            return None
+        try:
+            return UUID(bytes=self._unpack(state)[wire.names.index("instance")])
+        except _UNREADABLE:
+            return None
 
     def _upcast(self, schema: _Schema, state: bytes) -> Raw:
         values = self._unpack(state)

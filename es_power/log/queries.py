@@ -219,11 +219,12 @@ class Queries:
         for position, stream, version, recorded_at, topic, state, _ in rows:
             try:
                 event, fields = raw(topic, state, position)
-            except UnknownEventError:
+            except UnknownEventError as error:
                 if found:
                     break  # the next call begins with it
                 if chain is not None:
                     chain.check_all(rows[:1], streams)
+                error.stream, error.instance = streams[stream][1], self._codec.instance(topic, state)
                 raise
             found.append((position, streams[stream][1], version, recorded_at, event, fields))
         if chain is not None:
@@ -238,11 +239,12 @@ class Queries:
         for position, stream, version, recorded_at, topic, state, _ in rows:
             try:
                 event = self._codec.decode(topic, state, position=position)
-            except UnknownEventError:
+            except UnknownEventError as error:
                 if found:
                     break  # the next call begins with it
                 if chain is not None:
                     chain.check_all(rows[:1], streams)
+                error.stream, error.instance = streams[stream][1], self._codec.instance(topic, state)
                 raise
             found.append(
                 Recorded(

@@ -28,6 +28,7 @@ from es_power.projections import past
 from es_power.projections.command_table import CommandTable
 from es_power.projections.fleet import Fleet
 from es_power.projections.lean import fold_fleet
+from es_power.projections.quarantine import failed
 from es_power.projections.reader import read_models
 from es_power.projections.store import Store
 from es_power.projections.times import bears, raw_source_time
@@ -116,7 +117,7 @@ async def fold_as_of(log: SqlLog, then: Then, *, progress: Callable[[Position], 
         try:
             fleet.apply(recorded)
         except Exception as error:  # noqa: BLE001 (as in `ReadModels`: the others are folded)
-            fleet.set_aside(recorded.position, f"{type(error).__name__}: {error}")
+            fleet.set_aside(failed(recorded, error))
     return fleet
 
 

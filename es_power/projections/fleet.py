@@ -36,6 +36,7 @@ from es_power.domain.instance import Instance, Owner
 from es_power.domain.streams import is_imported, observed_host, planned_observer
 from es_power.domain.time import NEVER, Timestamp
 from es_power.projections import imported
+from es_power.projections.quarantine import EVERYBODY, SetAside, failed
 
 _UNSEEN = Instance()
 
@@ -103,8 +104,11 @@ class Fleet:
         #: write of it. They bear on nothing else.
         self.told: dict[InstanceId, dict[str, Label | None]] = {}
         self.told_anew: set[tuple[InstanceId, str]] = set()
-        #: Records that could not be applied, and why.
-        self.quarantined: dict[Position, str] = {}
+        #: Records that could not be read or applied; those that a store has to write; and by what is in doubt (a VM, an
+        #: observer's stream, or EVERYBODY) the newest of them.
+        self.quarantined: dict[Position, SetAside] = {}
+        self.quarantined_anew: set[Position] = set()
+        self._doubts: dict[InstanceId | str, Position] = {}
 
     # ------------------------------------------------------------------------------------------------- questions
 
@@ -125,6 +129,14 @@ class Fleet:
             return Owner(host=streams[0] if only.is_on or not only.migrated_away else None)
         return instance_fold.owner(self.hosts_of(instance))
 
+    def doubt(self, instance: InstanceId) -> SetAside | None:
+        """The newest record that was set aside and may be about a VM."""
+        if not self._doubts:
+            return None
+        names: tuple[InstanceId | str, ...] = (instance, *self.seen_on.get(instance, ()), EVERYBODY)
+        newest = max(self._doubts.get(name, START) for name in names)
+        return self.quarantined.get(newest)
+
     def __iter__(self) -> Iterator[tuple[InstanceId, str, Instance]]:
         """Every VM on every host that has shown it."""
         for stream, place in self.places.items():
@@ -140,6 +152,7 @@ class Fleet:
         copied.vouched = dict(self.vouched)
         copied.told = {instance: dict(streams) for instance, streams in self.told.items()}
         copied.quarantined = dict(self.quarantined)
+        copied._doubts = dict(self._doubts)
         return copied
 
     # ----------------------------------------------------------------------------------------------------- facts
@@ -174,10 +187,22 @@ class Fleet:
         place.host = host_fold.evolve(place.host, recorded)
         return ()
 
-    def set_aside(self, position: Position, reason: str) -> None:
+    def set_aside(self, aside: SetAside) -> None:
         """Pass over a record that cannot be read or applied, so that it does not hide the others."""
-        self.position = position
-        self.quarantined[position] = reason
+        self.position = aside.position
+        self.quarantine(aside)
+
+    def quarantine(self, aside: SetAside) -> None:
+        """Remember a record that could not be read or applied, and what is in doubt by it."""
+        if self.quarantined.get(aside.position) != aside:
+            self.quarantined[aside.position] = aside
+            self.quarantined_anew.add(aside.position)
+        for doubtful in aside.doubtful:
+            self._doubts[doubtful] = max(self._doubts.get(doubtful, aside.position), aside.position)
+
+    def touch(self, instance: InstanceId) -> None:
+        """Have the next sweep say of a VM what it says, though it may be nothing new."""
+        self._touch(instance)
 
     def _apply_elsewhere(self, recorded: Recorded) -> None:
         event = recorded.event
@@ -236,16 +261,23 @@ class Fleet:
         count = len(place.order)
         if event.inventory != place.host.inventory or 2 * count != len(event.states):
             place.states = None
-            self.set_aside(recorded.position, f"its inventory, version {event.inventory}, is not the one in force")
+            reason = f"its inventory, version {event.inventory}, is not the one in force"
+            self.quarantine(failed(recorded, LookupError(reason)))
             return ()
         wanted = _to_look_at(place, event, count)
         instances = tuple(place.order) if wanted else ()
-        changes = [
-            self._evolve(
-                place, instances[index], replace(recorded, event=event.answer(index, instances[index]), index=index)
-            )
-            for index in wanted
-        ]
+        changes: list[Change] = []
+        failures: list[SetAside] = []
+        for index in wanted:
+            part = replace(recorded, event=event.answer(index, instances[index]), index=index)
+            try:
+                changes.append(self._evolve(place, instances[index], part))
+            except Exception as error:  # noqa: BLE001 (whatever is wrong with one VM's part, the others' are folded)
+                place.touched.add(instances[index])
+                failures.append(failed(part, error))
+        if failures:
+            of_all = tuple(instance for each in failures for instance in each.instances)
+            self.quarantine(replace(failures[0], kind=HostSwept.__name__, instances=of_all))
         place.touched.difference_update(change.instance for change in changes if not change.stale)
         place.states = None if event.odd else event.states
         place.asked = event.connection, event.number

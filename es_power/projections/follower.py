@@ -7,11 +7,11 @@ from uuid import UUID
 import structlog
 import trio
 
-from es_power.domain.decisions import CommandEvent, Expired, Resolved, Retried, Sent, Withdrawn
-from es_power.domain.events import START, Position, Recorded
+from es_power.domain.decisions import CommandEvent, Expired, Resolved, Retried, Sent, StopRequested, Withdrawn
+from es_power.domain.events import START, InstanceId, Position, Recorded
 from es_power.domain.ports import EventReader
 from es_power.domain.streams import planner
-from es_power.errors import LogUnavailableError, TablesDamagedError
+from es_power.errors import LogUnavailableError, TablesDamagedError, UnknownEventError
 from es_power.projections.reader import BATCH, load, read_models
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
@@ -33,6 +33,8 @@ class Follower(Watcher):
         self._owed: set[tuple[UUID, str]] = set()
         #: How far each process manager had come when its first command was derived here.
         self._tracked: dict[str, Position] = {}
+        #: Commands that were derived from what their process manager has read already: in the log, or nowhere.
+        self._dealt_with: dict[UUID, InstanceId] = {}
 
     @property
     def saved(self) -> Position:
@@ -47,16 +49,32 @@ class Follower(Watcher):
 
     @classmethod
     async def start(cls, log: EventReader, store: Store) -> Self:
-        """Make the tables where they are missing, and begin where they end; damaged ones begin anew."""
+        """Make the tables where they are missing, and begin where they end; damaged ones begin anew.
+
+        So do those that pass over a record which another version could not apply, and this one can read: then the VMs
+        in doubt by it are folded from their own histories.
+        """
         await trio.to_thread.run_sync(store.create)
         try:
+            elsewhere = await trio.to_thread.run_sync(store.set_aside_elsewhere)
+            mended = [position for position in elsewhere if await _is_readable(log, position)]
+            because = f"record {mended[0]}, which another version set aside, can be read" if mended else ""
             models = await load(log, store, resume=True)
         except TablesDamagedError as damage:
-            structlog.get_logger().warning("the tables are made anew from the log", because=str(damage))
+            because = str(damage)
+        if because:
+            structlog.get_logger().warning("the tables are made anew from the log", because=because)
             await trio.to_thread.run_sync(store.drop)
             await trio.to_thread.run_sync(store.create)
             models = ReadModels(resume=True)
         return cls(log, store, models)
+
+    def _reached_the_end(self) -> None:
+        """Let go of commands that were derived from old facts and that nobody appended, so that new facts decide."""
+        dealt_with, self._dealt_with = self._dealt_with, {}
+        for command, instance in dealt_with.items():
+            if command not in self.models.commands.rows:
+                self.models.derivation.drop(instance, command)
 
     async def _hand_on(self, batch: Sequence[Recorded], step: Step, listener: Listener) -> None:
         """Tell the listener before the tables have it.
@@ -81,6 +99,8 @@ class Follower(Watcher):
             # What lies before that was dealt with: if it is not in the log, no process manager will add it any more.
             if each.because > self._tracked[name]:
                 self._owed.add((each.event.command, type(each.event).__name__))
+            elif isinstance(each.event, StopRequested):
+                self._dealt_with[each.event.command] = each.event.instance
         for recorded in batch:
             if isinstance(recorded.event, CommandEvent):
                 self._owed.discard((recorded.event.command, type(recorded.event).__name__))
@@ -102,3 +122,10 @@ class Follower(Watcher):
 
     async def _saved_since(self, models: ReadModels, step: Step, since: Position) -> bool:
         return await trio.to_thread.run_sync(lambda: self._store.save(models, step, since=since))
+
+
+async def _is_readable(log: EventReader, position: Position) -> bool:
+    try:
+        return bool(await log.read(after=Position(position - 1), until=position))
+    except UnknownEventError:
+        return False

@@ -31,6 +31,7 @@ from es_power.log.chain import Chain
 from es_power.log.codec import Codec, Raw
 from es_power.log.queries import RawRecord
 from es_power.projections.fleet import Fleet, Place
+from es_power.projections.quarantine import failed, unreadable
 
 _SWEPT: Final = HostSwept.__name__
 
@@ -59,7 +60,7 @@ async def fold_fleet(
         try:
             await log.scan(fold.apply, after=begin, until=until, chain=chain)
         except UnknownEventError as error:
-            fleet.set_aside(Position(error.position or begin + 1), str(error))
+            fleet.set_aside(unreadable(error, Position(error.position or begin + 1)))
         if fleet.position == begin:
             fold.settle()
             return fleet
@@ -130,13 +131,15 @@ class LeanFold:
             self.settle()
         try:
             event = self._codec.build(kind, raw, position=position)
-            self.fleet.apply(
-                Recorded(position=position, stream=stream, version=version, recorded_at=recorded_at, event=event)
-            )
         except UnknownEventError as error:
-            self.fleet.set_aside(position, str(error))
+            error.stream = stream
+            self.fleet.set_aside(unreadable(error, position))
+            return
+        recorded = Recorded(position=position, stream=stream, version=version, recorded_at=recorded_at, event=event)
+        try:
+            self.fleet.apply(recorded)
         except Exception as error:  # noqa: BLE001 (as in `ReadModels`: the others are folded)
-            self.fleet.set_aside(position, f"{type(error).__name__}: {error}")
+            self.fleet.set_aside(failed(recorded, error))
 
     def _is_alone(self, stream: str) -> bool:
         """Whether no other host has shown any of a host's VMs, so that its sweep bears on no other host."""

@@ -11,6 +11,7 @@ from es_power.domain.streams import observed_host, told_host
 from es_power.domain.time import NEVER, SECOND, Timestamp
 from es_power.projections.digests import line, of_lines
 from es_power.projections.fleet import Fleet, Place
+from es_power.projections.quarantine import SetAside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ def rows_of(fleet: Fleet, instance: InstanceId, *, now: Timestamp, everything: b
     owner = fleet.owner(instance)
     for stream in streams if everything else _whose_word_counts(fleet, instance, owner):
         known = fleet.get(instance, stream)
-        yield _row(fleet, instance, stream, known, _doubt(fleet.places[stream], known, owner, now))
+        yield _row(fleet, instance, stream, known, _doubt(fleet, stream, instance, owner, now))
 
 
 def _whose_word_counts(fleet: Fleet, instance: InstanceId, owner: Owner) -> Collection[str]:
@@ -94,7 +95,7 @@ def _row(fleet: Fleet, instance: InstanceId, stream: str, known: Instance, doubt
         gone=known.gone,
         state=known.state,
         reason=known.reason,
-        note=doubt,
+        note=doubt or _mark(fleet.doubt(instance)),
     )
 
 
@@ -121,8 +122,15 @@ def _told_rows(fleet: Fleet, instance: InstanceId) -> Iterator[PowerRow]:
         )
 
 
-def _doubt(place: Place, known: Instance, owner: Owner, now: Timestamp) -> str:
+def _mark(aside: SetAside | None) -> str:
+    return "" if aside is None else f"record {aside.position} was set aside (es-power quarantine)"
+
+
+def _doubt(fleet: Fleet, stream: str, instance: InstanceId, owner: Owner, now: Timestamp) -> str:
     """Why nobody can say what this VM's state is; empty where somebody can."""
+    place, known, aside = fleet.places[stream], fleet.get(instance, stream), fleet.doubt(instance)
+    if aside is not None and known.position < aside.position:
+        return _mark(aside)
     host = place.host
     if host.blind_since is not None:
         return f"blind: {host.blind_reason}"

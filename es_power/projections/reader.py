@@ -8,6 +8,7 @@ from es_power.domain.events import START, InventoryRecorded, Position, Recorded
 from es_power.domain.ports import EventReader
 from es_power.errors import UnknownEventError
 from es_power.projections.history import Entry
+from es_power.projections.quarantine import unreadable
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
 
@@ -61,7 +62,7 @@ async def _list_inventories(log: EventReader, models: ReadModels) -> None:
                 records = await log.read_stream(stream, after=inventory - 1, limit=1)
             except UnknownEventError as error:
                 # Its sweeps cannot be read either, until there is another one; all else that is known stands.
-                models.fleet.quarantined[Position(error.position or START)] = str(error)
+                models.fleet.quarantine(unreadable(error, Position(error.position or START)))
                 continue
             event = records[0].event
             assert isinstance(event, InventoryRecorded)
@@ -74,7 +75,8 @@ async def next_batch(log: EventReader, models: ReadModels, *, until: Position | 
         try:
             return list(await log.read(after=models.fleet.position, until=until, limit=BATCH))
         except UnknownEventError as error:
-            models.fleet.set_aside(Position(error.position or models.fleet.position + 1), str(error))
+            position = Position(error.position or models.fleet.position + 1)
+            models.fleet.set_aside(unreadable(error, position))
 
 
 async def batches(

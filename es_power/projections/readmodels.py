@@ -23,6 +23,7 @@ from es_power.projections.command_table import CommandTable
 from es_power.projections.fleet import Fleet
 from es_power.projections.history import Entry, History
 from es_power.projections.keeping import Keeping
+from es_power.projections.quarantine import failed
 from es_power.projections.stop_commands import Derived, StopCommands
 from es_power.projections.times import Block, Times
 
@@ -94,7 +95,7 @@ class ReadModels:
             try:
                 self._apply(recorded, step)
             except Exception as error:  # noqa: BLE001 (whatever is wrong with one fact, the others are folded)
-                self.fleet.set_aside(recorded.position, f"{type(error).__name__}: {error}")
+                self.fleet.set_aside(failed(recorded, error))
         return step
 
     def copy(self) -> "ReadModels":

@@ -14,6 +14,7 @@ from es_power.domain.host import Host, Vouched
 from es_power.domain.instance import Instance
 from es_power.domain.time import Timestamp
 from es_power.projections.fleet import Fleet, Place
+from es_power.projections.quarantine import SetAside
 
 EVERY: Final = 25_000
 """Positions between two of them: of so many records, the fold takes a tenth of a second or two."""
@@ -43,7 +44,7 @@ class _Fleet(msgspec.Struct, array_like=True, frozen=True):
     #: On which streams VMs were seen that were seen on several, in the order of their first word there.
     several: dict[UUID, list[str]]
     vouched: dict[UUID, Vouched]
-    quarantined: dict[int, str]
+    quarantined: list[SetAside]
     told: dict[UUID, dict[str, Label | None]]
 
 
@@ -57,7 +58,7 @@ def pack(fleet: Fleet) -> bytes:
         places={stream: _packed(place) for stream, place in fleet.places.items()},
         several={instance: list(streams) for instance, streams in fleet.seen_on.items() if len(streams) > 1},
         vouched=dict(fleet.vouched.items()),
-        quarantined=dict(fleet.quarantined.items()),
+        quarantined=list(fleet.quarantined.values()),
         told={instance: dict(streams) for instance, streams in fleet.told.items()},
     )
     return zlib.compress(_PACK(snapshot), level=1)
@@ -74,7 +75,9 @@ def unpack(data: bytes) -> Fleet:
     for instance, streams in snapshot.several.items():
         fleet.seen_on[InstanceId(instance)] = tuple(streams)
     fleet.vouched = {InstanceId(instance): said for instance, said in snapshot.vouched.items()}
-    fleet.quarantined = {Position(position): reason for position, reason in snapshot.quarantined.items()}
+    for aside in snapshot.quarantined:
+        fleet.quarantine(aside)
+    fleet.quarantined_anew.clear()
     fleet.told = {InstanceId(instance): streams for instance, streams in snapshot.told.items()}
     return fleet
 

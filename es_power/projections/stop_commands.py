@@ -136,6 +136,13 @@ class StopCommands:
             if observed_host(stream) == request.host:
                 self.open.setdefault(request.instance, Standing(stream, request, sent=sent, ended=ended))
 
+    def drop(self, instance: InstanceId, command: UUID) -> None:
+        """Forget a command that nobody will append: what calls for it may call for another."""
+        standing = self.open.get(instance)
+        if standing is not None and standing.request.command == command:
+            del self.open[instance]
+            self._fleet.touch(instance)
+
     def _lived(self, event: CommandEvent, recorded: Recorded) -> Iterator[Derived]:
         if self._resume and isinstance(event, StopRequested):
             self.take_up(event)
@@ -186,6 +193,10 @@ class StopCommands:
         """Decide on what a host shows of an instance, joined with what somebody says it is meant to be."""
         said = self._fleet.vouched.get(instance)
         if said is None or not (self._whatif or stream in self.planned):
+            return
+        if self._fleet.doubt(instance) is not None:
+            # What could not be applied may be what speaks against a stop, or for one that stands.
+            self.asks.pop(instance, None)
             return
         standing = self.open.get(instance)
         if self._fleet.owner(instance).host != stream:

@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from es_power.domain.command import CommandState
 from es_power.domain.events import START, InstanceId, Position
 from es_power.errors import TablesDamagedError, UnknownEventError
+from es_power.identity import package_version
 from es_power.log.database import Database
 from es_power.projections.history import Entry
 from es_power.projections.readmodels import ReadModels, Step
@@ -31,12 +32,15 @@ from es_power.projections.tables import (
     METADATA,
     MODELS,
     POWER_STATE,
+    QUARANTINE,
     SNAPSHOTS,
     STOP_COMMANDS,
     TIMES,
     TOLD,
     VOUCHED,
     Row,
+    aside_of,
+    aside_row,
     command_of,
     command_row,
     entry_of,
@@ -55,7 +59,7 @@ from es_power.projections.tables import (
 )
 from es_power.projections.times import BLOCK, Block, Times
 
-VERSION: Final = 6
+VERSION: Final = 7
 """Of the tables' meaning; tables of another version are not read, but rebuilt."""
 
 _NAME: Final = "read models"
@@ -155,6 +159,7 @@ class Store:
             fresh.create_all(connection)
             for place in models.fleet.places.values():
                 place.dirty.update(place.instances)
+            models.fleet.quarantined_anew.update(models.fleet.quarantined)
             models.fleet.told_anew.update(
                 (instance, stream) for instance, streams in models.fleet.told.items() for stream in streams
             )
@@ -173,6 +178,17 @@ class Store:
                     index.create(connection)
             self._move(connection, models.fleet.position)
         _is_written(models)
+
+    def set_aside(self) -> int:
+        """How many records could not be read or applied, as far as the tables know; TablesDamagedError as in `load`."""
+        with self.reading() as (connection, checkpoint):
+            return int(connection.scalar(sa.select(sa.func.count()).select_from(QUARANTINE)) or 0) if checkpoint else 0
+
+    def set_aside_elsewhere(self) -> list[Position]:
+        """The records that another version than this one could not read or apply."""
+        others = sa.select(QUARANTINE.c.position).where(QUARANTINE.c.version != package_version())
+        with self.reading() as (connection, checkpoint):
+            return list(connection.scalars(others.order_by(QUARANTINE.c.position))) if checkpoint else []
 
     def history(
         self, instance: InstanceId, streams: Collection[str], *, after: Position, until: Position
@@ -237,6 +253,8 @@ class Store:
         )
         told = ((instance, stream, fleet.told[instance][stream]) for instance, stream in fleet.told_anew)
         self._put(connection, where[TOLD], (told_row(*each) for each in told))
+        asides = (fleet.quarantined[position] for position in sorted(fleet.quarantined_anew))
+        self._put(connection, where[QUARANTINE], map(aside_row, asides))
         self._put(connection, where[HISTORY], map(entry_row, step.entries.values()))
         self._put(connection, where[STOP_COMMANDS], map(command_row, step.commands.values()))
         self._put(
@@ -293,6 +311,7 @@ def _is_written(models: ReadModels) -> None:
     for place in models.fleet.places.values():
         place.dirty.clear()
     models.fleet.told_anew.clear()
+    models.fleet.quarantined_anew.clear()
 
 
 @contextmanager
@@ -350,6 +369,9 @@ def _load(connection: sa.Connection, *, resume: bool) -> ReadModels:
         seen_on[instance] = (*seen_on.get(instance, ()), row["stream"])
     for row in connection.execute(sa.select(VOUCHED)).mappings():
         models.fleet.vouched[InstanceId(UUID(bytes=row["instance"]))] = vouched_of(row)
+    for row in connection.execute(sa.select(QUARANTINE)).mappings():
+        models.fleet.quarantine(aside_of(row))
+    models.fleet.quarantined_anew.clear()
     for row in connection.execute(sa.select(TOLD)).mappings():
         instance, stream, name = told_of(row)
         models.fleet.told.setdefault(instance, {})[stream] = name

@@ -19,9 +19,11 @@ from es_power.domain.host import Host, Vouched
 from es_power.domain.instance import Instance
 from es_power.domain.states import PowerState
 from es_power.domain.streams import observed_host
+from es_power.identity import package_version
 from es_power.log.codec import Codec
 from es_power.projections.fleet import Place
 from es_power.projections.history import Entry
+from es_power.projections.quarantine import SetAside
 from es_power.projections.times import Block
 
 METADATA: Final = sa.MetaData()
@@ -168,7 +170,19 @@ SNAPSHOTS: Final = sa.Table(
     sa.Column("fleet", sa.LargeBinary, nullable=False),
 )
 
-MODELS: Final = (POWER_STATE, HOSTS, VOUCHED, TOLD, HISTORY, STOP_COMMANDS, KEEPING, TIMES, SNAPSHOTS)
+#: Records that could not be read or applied, and by which es_power that was.
+QUARANTINE: Final = sa.Table(
+    "quarantine",
+    METADATA,
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("instances", sa.LargeBinary, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+)
+
+MODELS: Final = (POWER_STATE, HOSTS, VOUCHED, TOLD, HISTORY, STOP_COMMANDS, KEEPING, TIMES, SNAPSHOTS, QUARANTINE)
 """The tables that a rebuild replaces."""
 
 Row = Mapping[Any, Any]
@@ -300,6 +314,37 @@ def keeping_of(row: Row) -> Recorded:
 def times_row(block: Block) -> Row:
     """Write the times of a block."""
     return {"block": block.number, "recorded": block.recorded, "source": block.source}
+
+
+def aside_row(aside: SetAside) -> Row:
+    """Write a record that was set aside, by this es_power."""
+    return {
+        "position": aside.position,
+        "stream": _storable(aside.stream),
+        "kind": _storable(aside.kind),
+        "instances": b"".join(instance.bytes for instance in aside.instances),
+        "reason": _storable(aside.reason),
+        "version": package_version(),
+    }
+
+
+def aside_of(row: Row) -> SetAside:
+    """Read it back."""
+    instances = row["instances"]
+    return SetAside(
+        position=Position(row["position"]),
+        stream=row["stream"],
+        kind=row["kind"],
+        instances=tuple(
+            InstanceId(UUID(bytes=instances[start : start + 16])) for start in range(0, len(instances), 16)
+        ),
+        reason=row["reason"],
+    )
+
+
+def _storable(text: str) -> str:
+    """What a damaged record is called may be what no database stores."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def place_of(row: Row) -> Place:

@@ -62,6 +62,9 @@ class Watcher:
             await self._hand_on(batch, step, listener)
             self._wake()
 
+    def _reached_the_end(self) -> None:
+        """All that is in the log is folded."""
+
     async def _hand_on(self, batch: Sequence[Recorded], step: Step, listener: Listener) -> None:
         await listener(batch, step)
 
@@ -74,6 +77,7 @@ class Watcher:
         while not (batch := await next_batch(self._log, self.models)):
             # The end of the log may have been a record that was set aside, in no batch.
             self._tell_of_what_was_set_aside()
+            self._reached_the_end()
             self._wake()
             await self._log.wait_beyond(self.models.fleet.position)
             await trio.sleep(GATHER)
@@ -90,7 +94,7 @@ class Watcher:
                         raise LogRewoundError(checkpoint=position, head=await self._log.head())
 
     def _tell_of_what_was_set_aside(self) -> None:
-        quarantined = list(self.models.fleet.quarantined.items())
-        for position, reason in quarantined[self._told :]:
-            structlog.get_logger().error("a record was set aside", position=position, reason=reason)
+        quarantined = list(self.models.fleet.quarantined.values())
+        for aside in quarantined[self._told :]:
+            structlog.get_logger().error("a record was set aside", position=aside.position, reason=aside.reason)
         self._told = len(quarantined)

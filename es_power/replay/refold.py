@@ -28,6 +28,7 @@ from es_power.log.chain import Chain
 from es_power.projections import command_table, history, power_state
 from es_power.projections.command_table import CommandTable
 from es_power.projections.history import Entry
+from es_power.projections.quarantine import unreadable
 from es_power.projections.reader import BATCH, batches, load_all
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.snapshots import EVERY, pack
@@ -150,7 +151,7 @@ async def replay(
             batch = await log.read(after=replayed.position, until=until, limit=BATCH, chain=chain)
         except UnknownEventError as error:
             replayed.kinds[error.topic] += 1
-            replayed.models.fleet.set_aside(Position(replayed.position + 1), str(error))
+            replayed.models.fleet.set_aside(unreadable(error, Position(replayed.position + 1)))
             continue
         if not batch and (until is not None or await _ends(log, chain)):
             return replayed

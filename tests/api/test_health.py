@@ -12,11 +12,12 @@ from es_power.api.health import for_programs, make_health
 from es_power.api.metrics import Counts
 from es_power.audit.keys import Signer
 from es_power.audit.sealing import Sealer
-from es_power.domain.events import LifecycleEvent, Recorded
+from es_power.domain.events import LifecycleEvent, Position, Recorded
 from es_power.domain.time import SECOND, Timestamp, rfc3339
 from es_power.errors import LogUnavailableError
 from es_power.ingest.recording import Buffered, Recording
 from es_power.log.patience import Outage
+from es_power.projections.quarantine import SetAside
 from es_power.settings import Metrics
 from es_power.testing.facts import T0, Facts, vm
 from tests.acceptance.night import NOW
@@ -139,6 +140,15 @@ async def test_a_log_that_cannot_be_read_leaves_metrics_that_say_so(
     monkeypatch.setattr(api.house.log, "head", refuse)
 
     assert "es_power_log_position 80.0" in await metrics(api)
+
+
+async def test_what_was_set_aside_is_counted(api: Running) -> None:
+    aside = SetAside(position=Position(7), stream="declarations", kind="Prophesied", reason="unknown topic")
+    api.house.follower.models.fleet.quarantine(aside)
+
+    async with prometheus(api) as client:
+        assert (await client.get("/readyz")).json()["quarantined"] == 1
+    assert "es_power_quarantined_records 1.0" in await metrics(api)
 
 
 async def test_a_page_of_another_site_reads_no_metrics(api: Running) -> None:

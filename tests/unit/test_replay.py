@@ -134,7 +134,7 @@ async def test_a_record_of_a_newer_version_is_set_aside_and_the_others_are_read(
     result = await replayed(place)
 
     assert (result.position, result.counts["records"], result.counts["set_aside"]) == (21, 21, 1)
-    assert "Prophesied" in result.models.fleet.quarantined[Position(21)]
+    assert "Prophesied" in result.models.fleet.quarantined[Position(21)].reason
 
 
 # ------------------------------------------------------------------------------------------------- live and replayed
