@@ -52,9 +52,12 @@ def test_a_lease_is_seen_also_where_the_log_cannot_say_whose_it_is(tmp_path: Pat
 
 async def test_a_lease_of_a_stream_that_the_log_does_not_know_is_seen_too(tmp_path: Path) -> None:
     place = tmp_path / "log.db"
-    async with open_log(place, mode="write") as log, trio.open_nursery() as nursery:
-        async with lease(log, "observer/a/qemu", "somebody", nursery=nursery):
-            pass
+    async with (
+        open_log(place, mode="write") as log,
+        trio.open_nursery() as nursery,
+        lease(log, "observer/a/qemu", "somebody", nursery=nursery),
+    ):
+        pass
     handle = os.open(tmp_path / "log.db.lease-01", os.O_RDWR | os.O_CREAT)
     fcntl.flock(handle, fcntl.LOCK_EX)
     database = Database(place, mode="read")
