@@ -44,7 +44,7 @@ __all__ = ["examine", "verify"]
 
 Progress = Callable[[Position], None]
 
-_BATCH: Final = 250  # records, with what is made of them, that fit in the processor's cache
+_BATCH: Final = 256  # records, with what is made of them, that fit in the processor's cache; a whole subtree
 _FIRST: Final = -(2**63)
 
 

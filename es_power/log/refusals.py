@@ -67,6 +67,9 @@ def translate_errors(place: str) -> Iterator[None]:
         raise _explain(error.orig, place) from error
     except sqlite3.Error as error:
         raise _explain(error, place) from error
+    except UnicodeDecodeError as error:
+        # SQLite's words about a damaged schema hold a part of it, which need not be text: then its driver fails.
+        raise LogError(_DAMAGED.format(place=place)) from error
 
 
 def is_of_the_disk(error: sa.exc.DBAPIError | sqlite3.Error) -> bool:

@@ -65,7 +65,7 @@ async def test_a_log_is_verified_while_it_grows_and_tells_how_far_it_is(path):
             verdict = await verify(log, progress=reached.append)
 
     assert verdict.is_intact
-    assert reached == [250, 500, 600]
+    assert reached == [256, 512, 600]
 
 
 def test_a_log_of_schema_1_is_verified_as_it_is(path):

@@ -288,3 +288,12 @@ def test_a_log_that_was_replaced_in_use_takes_nothing_any_more(tmp_path: Path) -
 def test_a_directory_is_no_log(tmp_path: Path, mode: Literal["read", "write"]) -> None:
     with pytest.raises(LogNotFoundError, match=r"is a directory; name a file in it, such as .*/log.db"):
         Database(tmp_path, mode=mode)
+
+
+def test_a_schema_whose_names_are_no_text_any_more_is_damage(tmp_path):
+    """Found by turning bits: what SQLite says of it cannot be decoded, and its driver raised that."""
+    path = tmp_path / "log.db"
+    new_database(path).close()
+    path.write_bytes(path.read_bytes().replace(b"tableheadhead", b"table\xe5eadhead"))
+    with closing(Database(path, mode="read")) as database, pytest.raises(LogError, match="is damaged"):
+        check_schema(database)
