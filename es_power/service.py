@@ -23,7 +23,7 @@ from es_power.domain.policy import get_policy
 from es_power.domain.states import VmState
 from es_power.domain.streams import observed_host, observer
 from es_power.domain.time import Timestamp
-from es_power.errors import HypervisorError, SettingsError, UnknownEventError
+from es_power.errors import HypervisorError, LogFullError, LogUnavailableError, SettingsError, UnknownEventError
 from es_power.identity import holder, package_version
 from es_power.ingest.clock import now
 from es_power.ingest.hypervisor import Connection, Hypervisor
@@ -36,6 +36,7 @@ from es_power.ingest.roster import Roster
 from es_power.log import SqlLog
 from es_power.log.lease import lease
 from es_power.log.patience import PatientLog
+from es_power.log.room import Room
 from es_power.projections.fleet import Place
 from es_power.projections.follower import Follower
 from es_power.projections.readmodels import ReadModels, Step
@@ -85,8 +86,12 @@ class Service:
     ) -> None:
         #: The log it writes; its parts see it as one that waits where a database refuses.
         self.log = log
+        self._room = Room(log.database.place.path)
         self._patient = patient or PatientLog(log)
         self._patient.waiting = lambda: sum(each.buffered.waiting for each in self.observers.values())
+        self._patient.refused, self._patient.admits = self._make_room, self._room.admits
+        #: How many events were lost when the room for a gap's record was last given up.
+        self._lost = 0
         self._settings = settings
         self._follower = follower
         self._listen = listen
@@ -112,6 +117,12 @@ class Service:
         """The read models of everything that was folded so far."""
         return self._follower.models
 
+    def _make_room(self, refusal: LogUnavailableError) -> None:
+        """Give up the room that is kept free, where events are lost on a full disk: that gap must be in the log."""
+        lost = sum(each.buffered.dropped for each in self.observers.values())
+        if isinstance(refusal, LogFullError) and lost > self._lost and self._room.give_up():
+            self._lost = lost
+
     def recording(self) -> Recording:
         """How it goes with recording."""
         return Recording(
@@ -132,6 +143,7 @@ class Service:
         another service observes one of the hosts into this log; TakenOverError where another took one over.
         """
         async with trio.open_nursery() as nursery:
+            self._room.keep()
             nursery.start_soon(self._patient.watch)
             if self._house is not None:
                 await self._house.begin(self.recording)
@@ -301,6 +313,7 @@ class Service:
     async def _folded(self, batch: Sequence[Recorded], step: Step) -> None:
         """Append what a batch led to, and have those VMs looked at that somebody has said something about."""
         position = batch[-1].position
+        self._room.keep()
         for each in step.derived:
             self._owed[each.stream].append(each)
         for stream, manager in list(self._managers.items()):

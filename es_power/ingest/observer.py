@@ -265,12 +265,9 @@ class Observer:
         names = self._roster.new_names((a.event.instance, a.name) for a in announcements)
         named, labels = naming(names, at)
 
-        def build(_: int) -> Sequence[Event]:
-            opened = []
-            if overflows and self._gap is None:
-                since = overflows[0].after.event.observed_at
-                opened.append(GapOpened(observed_at=at, since=since, reason=GapReason.OVERFLOW))
-            return [*named, *(a.event for a in announcements), *opened]
+        if overflows:
+            # By itself and first: on a full disk there is room for it, and none for the rest.
+            await self._open_gap(overflows[0].after.event.observed_at, GapReason.OVERFLOW)
 
         def stored() -> None:
             self._stored = {id(item): item for item in batch}
@@ -278,11 +275,11 @@ class Observer:
             for announcement in announcements:
                 self.look_at(announcement.event.instance, Trigger.EVENT)
             if overflows:
-                self._gap = self._gap or (overflows[0].after.event.observed_at, GapReason.OVERFLOW)
                 self._lost = (self._lost or 0) + sum(each.lost for each in overflows)
                 self.sweep_soon()
 
-        await self._stream.append_at(self._jumps.before(build), labels=labels, stored=stored)
+        events = [*named, *(a.event for a in announcements)]
+        await self._stream.append_at(self._jumps.before(lambda _: events), labels=labels, stored=stored)
         self._stored = {}
 
     async def _store_announcements(self) -> None:

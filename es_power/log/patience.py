@@ -17,7 +17,7 @@ import trio
 from es_power.domain.events import Position, Recorded
 from es_power.domain.ports import Append, Clock, EventLog
 from es_power.domain.time import Timestamp, rfc3339
-from es_power.errors import ConcurrentAppendError, LogUnavailableError
+from es_power.errors import ConcurrentAppendError, LogFullError, LogUnavailableError
 
 T = TypeVar("T")
 
@@ -60,6 +60,10 @@ class PatientLog:
         self._clock = clock
         #: How many events wait for this log; it is said with each reminder.
         self.waiting = waiting
+        #: Whether an append may be tried now; one that may not is as one that the log refuses.
+        self.admits: Callable[[Append], bool] = lambda _: True
+        #: Told of each refusal of an append.
+        self.refused: Callable[[LogUnavailableError], None] = lambda _: None
         #: What cannot be done now, since when, and why.
         self.outages: dict[Doing, Outage] = {}
         #: When that was said last, on trio's clock: a small append may be taken between two refusals of a large one.
@@ -69,12 +73,10 @@ class PatientLog:
         self._under_way = 0
         self._moved = trio.Event()
 
-    async def append(
-        self, append: Append, *, refused: Callable[[LogUnavailableError], None] = lambda _: None
-    ) -> Position:
-        """Append, however long it takes; `refused` is told of each refusal, and may cancel the wait that follows it.
+    async def append(self, append: Append) -> Position:
+        """Append, however long it takes.
 
-        Cancelled in such a wait, nobody knows whether it was stored; `find(append.key)` tells.
+        Cancelled while it waits, nobody knows whether it was stored; `find(append.key)` tells.
         """
         tried = False
 
@@ -82,6 +84,8 @@ class PatientLog:
             nonlocal tried
             self._move(+1)
             try:
+                if not self.admits(append):
+                    raise LogFullError("there is no room left but for the record of a gap; free some space there")
                 return await self._log.append(append)
             except ConcurrentAppendError as conflict:
                 # Without a record there is no key by which the log could know it.
@@ -92,7 +96,7 @@ class PatientLog:
                 self._move(-1)
                 tried = True
 
-        return await self._patiently("written", attempt, refused)
+        return await self._patiently("written", attempt)
 
     async def head(self) -> Position:
         """The position of the last record; 0 in an empty log."""
@@ -139,7 +143,6 @@ class PatientLog:
         self,
         doing: Doing,
         attempt: Callable[[], Awaitable[T]],
-        refused: Callable[[LogUnavailableError], None] = lambda _: None,
         *,
         shielded: bool = True,
     ) -> T:
@@ -151,7 +154,8 @@ class PatientLog:
                     answer = await attempt()
             except LogUnavailableError as error:
                 self._note(doing, str(error))
-                refused(error)
+                if doing == "written":
+                    self.refused(error)
                 await trio.sleep(next(waits, RETRY_AFTER[-1]))
             else:
                 self._is_over(doing)

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from es_power.log.database import Database
+from es_power.log.room import Room
 from tests.torture.recorder import Recorder, compare, recording
 
 pytestmark = pytest.mark.torture
@@ -21,7 +22,7 @@ TEN_MINUTES = 600.0
 
 
 @contextmanager
-def small_disk(at: Path, size: str = "2m") -> Iterator[Path]:
+def small_disk(at: Path, size: str = "8m") -> Iterator[Path]:
     """A file system of its own that is soon full."""
     at.mkdir()
     mounted = subprocess.run(
@@ -48,7 +49,7 @@ def fill(disk: Path) -> Path:
 async def test_a_disk_that_is_full_for_ten_minutes_and_then_freed(
     tmp_path: Path, count, report, mock_clock: trio.testing.MockClock
 ) -> None:
-    times, held, missed, lost, counted = count(1, 10), 0, 0, 0, 0
+    times, held, missed, told, lost, counted = count(1, 10), 0, 0, 0, 0, 0
     # Time stands while threads work, and is let go by the test where the service only waits.
     mock_clock.rate = 50.0
     for number in range(times):
@@ -60,6 +61,7 @@ async def test_a_disk_that_is_full_for_ten_minutes_and_then_freed(
                 while trio.current_time() < begun + TEN_MINUTES:
                     recorder.happen(10)
                     await trio.sleep(5)
+                told += is_blind(recorder)
                 outage = recorder.service.recording().outages["written"]
                 filler.unlink()
                 await recorder.stored()
@@ -67,8 +69,8 @@ async def test_a_disk_that_is_full_for_ten_minutes_and_then_freed(
                 await recorder.stored()
                 await swept(recorder)
             seen = await compare(place, recorder.told)
+            held += is_kept(disk) and "free some space" in outage.reason and seen.holds and seen.lost > 0
         lost, counted = lost + seen.lost, counted + seen.counted
-        held += "is full" in outage.reason and seen.holds and seen.lost > 0
         missed += not replace(seen, counted=0).holds
 
     report(
@@ -76,15 +78,47 @@ async def test_a_disk_that_is_full_for_ten_minutes_and_then_freed(
         tried=times,
         held=held,
         control=f"a recorder whose gaps count nothing: caught {missed} of {times} times",
-        detail=f"{lost} events lost, {counted} of them counted by gaps",
+        detail=f"{lost} events lost, {counted} of them counted by gaps; {told} gaps told while the disk was full",
     )
-    assert missed == times
+    assert missed == told == times
+
+
+def is_blind(recorder: Recorder) -> bool:
+    return any(place.host.blind_since for place in recorder.service.models.fleet.places.values())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is mounted by root alone")
+@pytest.mark.parametrize("kept", [True, False], ids=["as it is", "without the room"])
+async def test_a_gap_is_told_while_the_disk_is_full(
+    tmp_path: Path, kept: bool, monkeypatch: pytest.MonkeyPatch, mock_clock: trio.testing.MockClock
+) -> None:
+    if not kept:
+        monkeypatch.setattr(Room, "keep", lambda _: False)
+    mock_clock.rate = 50.0
+    with small_disk(tmp_path / "disk") as disk:
+        async with recording(str(disk / "log.db"), capacity=50) as recorder:
+            filler = fill(disk)
+            with trio.move_on_after(120):
+                while not is_blind(recorder):
+                    recorder.happen(10)
+                    await trio.sleep(1)
+            told = is_blind(recorder)
+            filler.unlink()
+            await recorder.stored()
+            await swept(recorder)
+        assert is_kept(disk) is kept
+
+    assert told is kept
+
+
+def is_kept(disk: Path) -> bool:
+    return (disk / "log.db.room").exists()
 
 
 async def swept(recorder: Recorder) -> None:
     """Wait until the sweep that follows a loss has closed its gap."""
     with trio.fail_after(600):
-        while any(place.host.blind_since for place in recorder.service.models.fleet.places.values()):
+        while is_blind(recorder):
             await trio.sleep(0.1)
 
 

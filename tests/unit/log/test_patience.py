@@ -67,8 +67,10 @@ FACT = fact()
 @pytest.mark.parametrize("stores", [True, False])
 async def test_what_was_refused_is_stored_once(stores: bool, autojump_clock: trio.testing.MockClock) -> None:
     log, told = MoodyLog(6, stores=stores), list[LogUnavailableError]()
+    patient = PatientLog(log)
+    patient.refused = told.append
 
-    await PatientLog(log).append(FACT, refused=told.append)
+    await patient.append(FACT)
 
     assert len(log.records) == 1
     assert len(told) == 6
