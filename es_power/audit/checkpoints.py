@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import sqlalchemy as sa
 
@@ -18,6 +18,9 @@ from es_power.log.database import Database
 from es_power.log.pruned import Pruned
 from es_power.log.queries import fetch_rows
 from es_power.log.schema import RECORDS, STREAMS
+
+_LONGEST: Final = 64_000_000
+"""Bytes of a file with checkpoints: an hourly one has less than 3 MB a year."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,11 @@ class Claim:
 def read_checkpoints(path: Path) -> list[Note]:
     """Read the checkpoints in a file; NoteError where there is none that is whole."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(_LONGEST + 1)
+        if len(content) > _LONGEST:
+            raise NoteError(f"{path} is longer than {_LONGEST:,} bytes; name the file that the checkpoints are in")
+        text = content.decode()
     except OSError as error:
         raise NoteError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -7,7 +7,8 @@ This one file is all of it, and it needs Python's standard library alone; take i
 trust, and the verifier key from whoever runs the service. Of each proof it says whether the record, byte for byte, is
 in the log that was signed; it exits with 0 where all are, with 4 where one is not, with 1 where a file is no proof.
 
-1. The record's hash is SHA-256 over a fixed prefix, the topic and the state (es_power/log/chain.py).
+1. The record's hash is SHA-256 over a fixed prefix, the topic and the state (es_power/log/chain.py); the stream's id in
+   it is made of its name (UUID version 5).
 2. The leaf is SHA-256(0x00 || hash), a node SHA-256(0x01 || left || right); the path leads to the root (RFC 9162).
 3. The note's text has the number of records and the root (C2SP tlog-checkpoint), and an Ed25519 signature (RFC 8032).
 """
@@ -18,6 +19,7 @@ import hashlib
 import json
 import struct
 import sys
+import uuid
 
 # ------------------------------------------------------------------------------------ Ed25519, after RFC 8032, 5.1
 
@@ -84,6 +86,11 @@ def is_signed(public, message, signature):
 
 # ------------------------------------------------------------------------------------------------------ the proof
 
+# What reading raises where a file is of another shape.
+NO_PROOF = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error, RecursionError)
+
+STREAMS = uuid.UUID("6f1e0c4a-5f0b-5d0e-9b5e-3d2c8a1f7e10")  # the namespace of streams' names
+
 
 class BadProofError(Exception):
     """It proves nothing, and why."""
@@ -145,6 +152,8 @@ def signed_tree(note, key):
 def check(proof, key):
     """Give the number of records that were signed; BadProofError where the proof is none."""
     size, root = signed_tree(proof["note"], key)
+    if uuid.uuid5(STREAMS, proof["stream"]).hex != proof["stream_id"]:
+        raise BadProofError("the stream is not called so")
     leaf = record_hash(proof)
     if leaf.hex() != proof["hash"]:
         raise BadProofError("the record is not the one of this hash")
@@ -179,7 +188,7 @@ def main():
         except BadProofError as error:
             print(f"{name}: {error}", file=sys.stderr)
             code = 4
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error, OverflowError) as error:
+        except (OSError, *NO_PROOF) as error:
             print(f"{name}: this is no proof: {error}", file=sys.stderr)
             code = code or 1
     return code

@@ -15,6 +15,8 @@ from es_power.audit.notes import Note, in_one_line, read_checkpoint
 
 SYSLOG: Final = Path("/dev/log")
 
+_PATIENCE: Final = 5.0  # seconds
+
 _PRIORITY: Final = 13 << 3 | 5  # the facility for audits (RFC 5424), and notice
 
 
@@ -78,6 +80,7 @@ class SyslogPlace:
         """Send it in one line."""
         line = f"<{_PRIORITY}>es-power[{os.getpid()}]: {in_one_line(note)}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
+            sending.settimeout(_PATIENCE)  # a syslog that hangs lets nobody go
             sending.connect(str(self.path))
             sending.send(line.encode())
 

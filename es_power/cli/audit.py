@@ -141,7 +141,9 @@ def _verify(
 
 
 def _proof(
-    position: Annotated[int, typer.Argument(metavar="POSITION", min=1, help="The record's position in the log.")],
+    position: Annotated[
+        int, typer.Argument(metavar="POSITION", min=1, max=2**63 - 1, help="The record's position in the log.")
+    ],
     *,
     log: LogOption = None,
     config: ConfigOption = None,

@@ -7,6 +7,7 @@ a find. Readers also check what has to hold of what they do accept: that it can 
 import bz2
 import gzip
 import io
+import json
 import lzma
 import struct
 import tempfile
@@ -29,6 +30,7 @@ from es_power.answers.export import _data, fact_row
 from es_power.api import pages
 from es_power.api.listen import address_of
 from es_power.api.problems import ProblemError
+from es_power.audit import offline
 from es_power.audit.keys import Signer, VerifierKey
 from es_power.audit.notes import Checkpoint, find_notes, in_one_line, read_checkpoint, read_note
 from es_power.cli.policy import _answer
@@ -37,7 +39,7 @@ from es_power.domain.events import Event, InstanceId, Label, Position, Recorded
 from es_power.domain.libvirt_numbers import EVENT_IDS
 from es_power.domain.logged import FactImported
 from es_power.domain.policy import get_policy
-from es_power.domain.streams import host_of, imported, told_host
+from es_power.domain.streams import host_of, imported, stream_id, told_host
 from es_power.domain.time import Timestamp, moment, rfc3339
 from es_power.errors import EsPowerError, NoteError
 from es_power.ingest.callbacks import EventCallbacks
@@ -476,6 +478,40 @@ def _read_keys(data: bytes) -> None:
         assert VerifierKey.read(str(key)) == key
 
 
+@cache
+def _proof() -> dict[str, Any]:
+    """What proves that a record is the first one of a log that was signed then."""
+    topic, state = CODEC.encode(_swept())
+    proof: dict[str, Any] = {
+        "position": 1,
+        "stream": "observer/kvm-07/qemu",
+        "stream_id": stream_id("observer/kvm-07/qemu").hex,
+        "version": 1,
+        "recorded_at_ns": T0,
+        "topic": topic,
+        "state": state.hex(),
+        "previous": bytes(32).hex(),
+        "size": 2,
+        "path": [bytes(32).hex()],
+    }
+    leaf = offline.record_hash(proof)
+    root = offline.root_of(0, 2, leaf, [bytes(32)])
+    note = _SIGNER.sign(Checkpoint(origin=_CHECKPOINT.origin, size=2, root=root, extensions=()).text)
+    return {**proof, "hash": leaf.hex(), "note": str(note)}
+
+
+def _read_proof(data: bytes) -> None:
+    """Whoever changed a proof proves nothing else by it."""
+    try:
+        proof = json.loads(data)
+        offline.check(proof, str(_SIGNER.verifier))
+    except (*offline.NO_PROOF, offline.BadProofError):
+        return
+    said = {name: proof[name] for name in _proof() if name not in {"note", "path", "previous", "state", "stream_id"}}
+    assert said == {name: _proof()[name] for name in said}
+    assert bytes.fromhex(proof["state"]) == bytes.fromhex(_proof()["state"])
+
+
 # ---------------------------------------------------------------------------------------------------------- all of it
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -514,6 +550,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         samples=lambda: (str(_NOTE).encode(), in_one_line(_NOTE).encode(), (str(_NOTE) + "\n" + str(_NOTE)).encode()),
         words=("\N{EM DASH} ".encode(), b"\n\n", b"checkpoint: ", b"=", b"+"),
     ),
+    "proofs": Kind(read=_read_proof, samples=lambda: [json.dumps(_proof()).encode()]),
     "keys": Kind(
         read=_read_keys, samples=lambda: (_SIGNER.encoded().encode(), str(_SIGNER.verifier).encode()), words=(b"+",)
     ),

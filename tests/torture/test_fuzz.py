@@ -19,7 +19,7 @@ from tests.torture.mutation import Mutator
 
 #: Of so many inputs of all kinds together, how many are of each: those that are read fast are tried more often.
 SHARES = {
-    "records": 730,
+    "records": 680,
     "folds": 600,
     "exports": 600,
     "qemu logs": 400,
@@ -37,6 +37,7 @@ SHARES = {
     "situations": 50,
     "notes": 250,
     "keys": 130,
+    "proofs": 50,
     "HTTP": 60,
     "command line": 10,
 }

@@ -1,12 +1,17 @@
 """What fuzzing found, each once and for ever; the words are those that are said now."""
 
 import re
+import socket
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 import es_power
+from es_power.audit import places
+from es_power.audit.checkpoints import read_checkpoints
 from es_power.audit.keys import VerifierKey
+from es_power.audit.notes import read_note
 from es_power.cli.options import note
 from es_power.dispatch.door import read_wish
 from es_power.errors import LogNotFoundError, NoteError, SettingsError
@@ -86,6 +91,26 @@ def test_a_wish_of_brackets_is_no_wish() -> None:
 def test_a_key_is_not_named_in_bytes_that_are_no_text() -> None:
     with pytest.raises(NoteError):
         VerifierKey.read("kvm\udcff+7d939800+AQABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f")
+
+
+def test_a_file_without_an_end_is_no_file_of_checkpoints(tmp_path: Path) -> None:
+    with (tmp_path / "long").open("wb") as file:
+        file.truncate(10**9)
+    with pytest.raises(NoteError, match="is longer than"):
+        read_checkpoints(tmp_path / "long")
+
+
+def test_a_syslog_that_hangs_lets_the_sealing_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "_PATIENCE", 0.01)
+    note = KINDS["notes"].samples()[0].decode()
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as hung:
+        hung.bind(str(tmp_path / "log"))
+        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as full, suppress(BlockingIOError):
+            full.setblocking(False)
+            while full.sendto(b"x", str(tmp_path / "log")):
+                pass
+        with pytest.raises(TimeoutError):
+            places.SyslogPlace(tmp_path / "log").put(read_note(note))
 
 
 def test_words_for_a_person_are_a_line_that_no_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:

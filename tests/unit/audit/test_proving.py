@@ -54,6 +54,7 @@ async def test_no_proof_holds_for_anything_else(path):
         "position": 301,
         "recorded_at_ns": 1,
         "previous": "00" * 32,
+        "stream": "observer/another/qemu",
         "stream_id": "00" * 16,
         "hash": "00" * 32,
         "size": 5,
