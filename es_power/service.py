@@ -18,7 +18,7 @@ from es_power.acting import Acts, how_to_act
 from es_power.audit.sealing import Sealer
 from es_power.dispatch.process_manager import ProcessManager
 from es_power.domain.custody import LabelsForgotten
-from es_power.domain.events import LifecycleEvent, Recorded, Trigger
+from es_power.domain.events import HostSwept, LifecycleEvent, Recorded, Trigger
 from es_power.domain.policy import get_policy
 from es_power.domain.states import VmState
 from es_power.domain.streams import observed_host, observer
@@ -35,6 +35,7 @@ from es_power.ingest.records import NovaReader, Reading, Records
 from es_power.ingest.roster import Roster
 from es_power.log import SqlLog
 from es_power.log.lease import lease
+from es_power.log.marks import write_mark
 from es_power.log.patience import PatientLog
 from es_power.log.room import Room
 from es_power.projections.fleet import Place
@@ -326,6 +327,8 @@ class Service:
         for recorded in batch:
             if isinstance(recorded.event, LabelsForgotten):
                 self._forget(recorded.event.labels)
+        for stream in {each.stream for each in batch if isinstance(each.event, HostSwept)} & self.observers.keys():
+            await trio.to_thread.run_sync(write_mark, self.log.database, stream)
         for instance in step.look_at:
             for stream in self._follower.models.fleet.seen_on.get(instance, ()):
                 if stream in self.observers:

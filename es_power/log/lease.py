@@ -23,7 +23,7 @@ from es_power.domain.streams import stream_id
 from es_power.domain.time import SECOND
 from es_power.errors import LeaseHeldError, LogError, LogUnavailableError
 from es_power.log.database import Database
-from es_power.log.marks import lease_files, write_mark
+from es_power.log.marks import lease_file, lease_files, write_mark
 from es_power.log.schema import HEAD, LEASES
 from es_power.log.upgrade import alone
 from es_power.log.writer import SqlLog
@@ -50,9 +50,9 @@ async def lease(
     the same error ends `nursery`, in which the renewal runs.
     """
     claim = _Claim(log.database, stream, holder, duration)
-    with claim.file_lock() as handle:
+    with claim.file_lock():
         epoch = await claim.wait_for_row()
-        await claim.mark(handle)
+        await claim.mark()
         renewal = trio.CancelScope()
         nursery.start_soon(claim.renew, epoch, renewal)
         try:
@@ -60,7 +60,7 @@ async def lease(
         finally:
             renewal.cancel()
             await claim.release(epoch)
-            await claim.mark(handle)
+            await claim.mark()
 
 
 @contextmanager
@@ -141,12 +141,12 @@ class _Claim:
         self._limiter = trio.CapacityLimiter(1)
 
     @contextmanager
-    def file_lock(self) -> Iterator[int | None]:
-        """Lock the stream's file beside a log that is a file, and give its handle; nothing elsewhere."""
+    def file_lock(self) -> Iterator[None]:
+        """Lock the stream's file beside a log that is a file; nothing elsewhere."""
         if self._path is None:
-            yield None
+            yield
             return
-        beside = self._path.with_name(f"{self._path.name}.lease-{stream_id(self._stream).hex[:16]}")
+        beside = lease_file(self._path, self._stream)
         try:
             handle = os.open(beside, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
@@ -156,7 +156,7 @@ class _Claim:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise LeaseHeldError(self._stream, self._named_holder()) from error
-            yield handle
+            yield
         finally:
             os.close(handle)
 
@@ -192,11 +192,10 @@ class _Claim:
                     if not await self._in_thread(lambda: self._extend(epoch, self._duration)):
                         raise LeaseHeldError(self._stream, await self._in_thread(self._named_holder))
 
-    async def mark(self, handle: int | None) -> None:
+    async def mark(self) -> None:
         """Write down beside the log how far it has come."""
-        if handle is not None:
-            with trio.CancelScope(shield=True), suppress(LogUnavailableError):
-                await self._in_thread(lambda: write_mark(handle, self._database))
+        with trio.CancelScope(shield=True):
+            await self._in_thread(lambda: write_mark(self._database, self._stream))
 
     async def release(self, epoch: int) -> None:
         """Let the next start have the row at once; where that fails it expires."""

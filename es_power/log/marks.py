@@ -1,4 +1,4 @@
-"""How far a log had come when a service took it or left it, written into the lease's file beside it.
+"""How far a log had come when a service took it, swept a host or left it, written into the lease's file beside it.
 
 A log is one file, and a file is easily replaced by an older copy of itself, in which nothing says so. What stands
 beside it does: the position and the hash of a record that an older copy lacks, or has another one of.
@@ -7,6 +7,7 @@ beside it does: the position and the hash of a record that an older copy lacks, 
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Final
 import sqlalchemy as sa
 
 from es_power.domain.events import START, Position
+from es_power.domain.streams import stream_id
+from es_power.errors import LogUnavailableError
 from es_power.log.database import Database
 from es_power.log.schema import HEAD, RECORDS
 
@@ -34,17 +37,33 @@ def lease_files(path: Path) -> Iterator[Path]:
     yield from sorted(path.parent.glob(f"{escape(path.name)}.lease-*"))
 
 
-def write_mark(handle: int, database: Database) -> None:
-    """Write down the log's last record; where the disk takes nothing, an older mark has to do."""
+def lease_file(path: Path, stream: str) -> Path:
+    """The file of one stream's lease."""
+    return path.with_name(f"{path.name}.lease-{stream_id(stream).hex[:16]}")
+
+
+def write_mark(database: Database, stream: str) -> None:
+    """Have whoever holds a stream's lease write down the log's last record, where the log is a file.
+
+    Where the disk takes nothing, or the log gives no answer, an older mark has to do.
+    """
+    if database.place.path is None:
+        return
+    with suppress(LogUnavailableError, OSError):
+        mark = _newest(database)
+        handle = os.open(lease_file(database.place.path, stream), os.O_WRONLY)
+        try:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, mark, 0)
+        finally:
+            os.close(handle)
+
+
+def _newest(database: Database) -> bytes:
     with database.read() as connection:
         last = sa.select(RECORDS.c.position, RECORDS.c.hash).where(RECORDS.c.position == HEAD.c.position)
         row = connection.execute(last).one_or_none()
-    if row is not None:
-        try:
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, b"%d %b\n" % (row.position, row.hash.hex().encode()), 0)
-        except OSError:
-            return
+    return b"" if row is None else b"%d %b\n" % (row.position, row.hash.hex().encode())
 
 
 def lacking(database: Database) -> Position:

@@ -1,5 +1,6 @@
 """What stands beside a log says how far it had come, also where the log itself cannot say who has it."""
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -11,23 +12,28 @@ from es_power.errors import LeaseHeldError
 from es_power.log import open_log
 from es_power.log.database import Database
 from es_power.log.lease import lease, no_service
-from es_power.log.marks import lacking, marked, write_mark
+from es_power.log.marks import lacking, lease_file, marked, write_mark
 from es_power.testing.log_contract import append_of, lifecycle
 
 
-async def test_a_mark_names_the_last_record_and_an_older_one_stays_where_the_disk_takes_nothing(tmp_path: Path) -> None:
-    place, beside = tmp_path / "log.db", tmp_path / "log.db.lease-01"
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "the disk is full")
+
+
+async def test_a_mark_names_the_last_record_and_an_older_one_stays_where_the_disk_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, beside = tmp_path / "log.db", lease_file(tmp_path / "log.db", "a")
     async with open_log(place, mode="write") as log:
-        handle = os.open(beside, os.O_RDWR | os.O_CREAT)
-        write_mark(handle, log.database)  # of an empty log there is nothing to say
+        write_mark(log.database, "a")  # nobody had a lease
+        beside.touch()
+        write_mark(log.database, "a")  # of an empty log there is nothing to say
         assert (marked(place), lacking(log.database)) == (0, 0)
         await log.append(append_of("a", 0, lifecycle(1)))
-        write_mark(handle, log.database)
-        os.close(handle)
+        write_mark(log.database, "a")
         await log.append(append_of("a", 1, lifecycle(2)))
-        handle = os.open(beside, os.O_RDONLY)
-        write_mark(handle, log.database)
-        os.close(handle)
+        monkeypatch.setattr(os, "ftruncate", full)
+        write_mark(log.database, "a")
 
         assert (marked(place), lacking(log.database)) == (1, 0)
         beside.write_bytes(b"1 " + b"00" * 32 + b"\n")

@@ -16,7 +16,7 @@ from es_power.audit.sealing import Sealer
 from es_power.domain.command import CommandState
 from es_power.domain.custody import LabelsForgotten, LogRestored
 from es_power.domain.decisions import HoldPlaced, Withdrawn
-from es_power.domain.events import Position
+from es_power.domain.events import HostSwept, Position
 from es_power.domain.ports import Append, Tracking
 from es_power.domain.states import PowerState, VmState
 from es_power.domain.streams import AUDIT, stream_id
@@ -24,6 +24,7 @@ from es_power.domain.time import Timestamp
 from es_power.errors import BackupError, LeaseHeldError, LogError, LogNotFoundError, LogRewoundError, SealBrokenError
 from es_power.ingest.declarations import declare
 from es_power.log import open_log
+from es_power.log.marks import marked
 from es_power.projections.queries import look
 from es_power.projections.tables import CHECKPOINT
 from es_power.replay import verify
@@ -293,6 +294,13 @@ async def test_an_older_copy_that_was_put_in_its_place_is_noticed_by_what_stands
     assert (done.replaced, done.until) == (max(gone_to, 0), head)
     async with open_log(log, mode="write") as opened, running(opened, FakeHypervisor()):
         assert await opened.head() > head
+
+
+async def test_a_service_that_is_killed_has_marked_how_far_it_saw_the_log(tmp_path: Path) -> None:
+    place = tmp_path / "log.db"
+    async with open_log(place, mode="write") as log, running(log, FakeHypervisor()):
+        [sweep] = [each.position for each in await log.read(after=Position(0)) if isinstance(each.event, HostSwept)]
+        assert marked(place) >= sweep
 
 
 @pytest.mark.parametrize("kind", ["file", "directory"])
