@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from es_power.answers.facts import FACTS, fact_row, labels_of, texts_of, unreadable_row
-from es_power.answers.rows import GAPS, HOSTS, gap_row, host_row
+from es_power.answers.rows import GAPS, HOSTS, QUARANTINE, doubt_row, gap_row, host_row
 from es_power.api import wire
 from es_power.api.asking import LARGEST, Cursor, Limit, Now, Past, TheHouse, answer, etag, rows_answer
 from es_power.api.describe import answers
@@ -17,6 +17,7 @@ from es_power.api.stream import Following
 from es_power.domain.events import Position
 from es_power.errors import UnknownEventError
 from es_power.output import Plain, plain
+from es_power.projections.doubts import quarantine
 from es_power.projections.gaps import gaps
 from es_power.projections.queries import hosts, texts
 
@@ -135,3 +136,19 @@ async def all_gaps(
     cut = page(request, await gaps(now), limit, start, lambda each: (each.position,))
     tag = etag(house.newest.of(house.newest.gaps))
     return rows_answer(request, cut, gap_row, GAPS, position=now.position, tag=tag)
+
+
+@router.get(
+    "/v1/quarantine",
+    response_model=wire.Page[wire.Doubt],
+    summary="Records that were set aside",
+    responses=answers(CURSOR, pages=True),
+)
+async def all_set_aside(
+    request: Request, house: TheHouse, now: Now, limit: Limit = DEFAULT, cursor: Cursor = None
+) -> Response:
+    """What `es-power quarantine` lists: what could not be read or applied, and whom it leaves in doubt."""
+    start = after_cursor(cursor, (0,))
+    cut = page(request, await quarantine(now), limit, start, lambda each: (each.record.position,))
+    tag = etag(house.newest.of(now.position))
+    return rows_answer(request, cut, doubt_row, QUARANTINE, position=now.position, tag=tag)

@@ -149,6 +149,19 @@ class Gap(Wire):
     position: int
 
 
+class Doubt(Wire):
+    """A record that could not be read or applied, and whom it leaves in doubt."""
+
+    position: int
+    host: str | None = Field(examples=["kvm-07"])
+    kind: str = Field(examples=["StateObserved"])
+    vms: str
+    """The names of the VMs that it is about; empty where that cannot be read, or it is about a host."""
+    reason: str
+    stream: str
+    instances: str
+
+
 class Command(Open):
     """One stop command, with what justifies it."""
 

@@ -111,7 +111,16 @@ async def test_a_command_is_shown_with_its_life(api: Running) -> None:
 # --------------------------------------------------------------------------------------------- what has not changed
 
 
-LISTS = ["/v1/vms", "/v1/vms/web-1", "/v1/vms/web-1/history", "/v1/events", "/v1/hosts", "/v1/gaps", "/v1/commands"]
+LISTS = [
+    "/v1/vms",
+    "/v1/vms/web-1",
+    "/v1/vms/web-1/history",
+    "/v1/events",
+    "/v1/hosts",
+    "/v1/gaps",
+    "/v1/quarantine",
+    "/v1/commands",
+]
 
 
 async def test_what_the_client_has_is_not_sent_again(api: Running) -> None:

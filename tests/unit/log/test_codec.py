@@ -176,3 +176,16 @@ def test_a_records_labels_are_its_own_and_those_of_a_fact_inside_it():
     assert codec.bears_labels("FactImported:1")
     assert codec.bears_labels("Unheard:1")
     assert not codec.bears_labels("ServiceStopped:1")
+
+
+def test_which_vm_a_damaged_record_is_about_is_read_where_it_can_be():
+    codec = Codec()
+    whole = codec.encode(lifecycle(3))[1]
+
+    assert codec.instance("LifecycleEvent:1", whole) == lifecycle(3).instance
+    assert codec.instance("LifecycleEvent:1", pack("now", VM.bytes)) == VM
+    assert codec.instance("LifecycleEvent:9", pack(5, VM.bytes)) == VM
+    assert codec.instance("LifecycleEvent:1", pack(5, b"short")) is None
+    assert codec.instance("LifecycleEvent:1", b"\xc1") is None
+    assert codec.instance("GapOpened:1", pack(5, 5, "crash")) is None
+    assert codec.instance("NeverHeardOf:1", pack(5, VM.bytes)) is None
