@@ -152,6 +152,10 @@ class NoteError(EsPowerError):
     """A text is no checkpoint, or no key, of the form that C2SP's signed-note gives it."""
 
 
+class DossierError(EsPowerError):
+    """A part of the log for an auditor cannot be written there."""
+
+
 class KeyFileError(EsPowerError):
     """The file of the key that signs checkpoints cannot be read, or may not be where it is."""
 

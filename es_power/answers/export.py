@@ -60,6 +60,8 @@ class Exporter:
         self._orders: dict[tuple[str, int], Mapping[InstanceId, int]] = {}
         #: Records that could not be read, and why.
         self.unreadable: dict[Position, str] = {}
+        #: Of the records that facts were given of; what was imported says another log's.
+        self.positions: list[Position] = []
 
     async def facts(self, *, after: Position, until: Position) -> AsyncIterator[Sequence[Recorded]]:
         """Give the facts with after < position <= until, some at a time."""
@@ -74,7 +76,12 @@ class Exporter:
             if not batch:
                 return
             after = batch[-1].position
-            yield [each for recorded in batch for each in await self._wanted(recorded)]
+            facts: list[Recorded] = []
+            for recorded in batch:
+                if wanted := await self._wanted(recorded):
+                    self.positions.append(recorded.position)
+                    facts += wanted
+            yield facts
 
     async def _wanted(self, recorded: Recorded) -> Sequence[Recorded]:
         unwrapped = unwrap(recorded)

@@ -71,6 +71,12 @@ def prove(database: Database, positions: Sequence[Position]) -> list[Proof]:
         return [_prove(connection, tree, position, newest) for position in positions]
 
 
+def newest_size(database: Database) -> Position:
+    """Up to where the newest checkpoint that is a fact of the log signed it; 0 where there is none; it blocks."""
+    with database.read() as connection:
+        return Position(max((fact.size for _, fact in sealed_facts(connection, database)), default=0))
+
+
 def _prove(connection: sa.Connection, tree: Tree, position: Position, sealed: CheckpointSealed) -> Proof:
     query = (
         sa.select(RECORDS, STREAMS.c.name, STREAMS.c.id)

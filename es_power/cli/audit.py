@@ -11,19 +11,35 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
+from es_power.answers.dossier import write_dossier
 from es_power.audit.checkpoints import read_checkpoints
 from es_power.audit.keys import Signer, VerifierKey, read_key, write_key
-from es_power.audit.proving import prove
+from es_power.audit.proving import newest_size, prove
 from es_power.audit.sealing import Sealed, Sealer
 from es_power.audit.verdict import Verdict
 from es_power.audit.verifying import Progress, verify as verify_log
-from es_power.cli.options import KEEP, ConfigOption, LogOption, OutputOption, Printer, UtcOption, act, ask, note, place
-from es_power.domain.events import Position
+from es_power.cli.options import (
+    KEEP,
+    UNDERSTOOD,
+    ConfigOption,
+    LogOption,
+    OutputOption,
+    Printer,
+    UtcOption,
+    act,
+    ask,
+    find_before,
+    find_moment,
+    note,
+    place,
+)
+from es_power.domain.events import START, Position
 from es_power.errors import KeyFileError
 from es_power.ingest.clock import now
 from es_power.log import SqlLog
 from es_power.log.database import parse_place
 from es_power.output import Column, Format, Row
+from es_power.projections.queries import find, look
 from es_power.settings import load
 
 VERDICT: Final = tuple(
@@ -54,6 +70,7 @@ def register(app: typer.Typer) -> None:
     group.command(name="checkpoint")(_checkpoint)
     group.command(name="verify")(_verify)
     group.command(name="proof")(_proof)
+    group.command(name="export")(_export)
     app.add_typer(group, name="audit", rich_help_panel=KEEP)
 
 
@@ -157,6 +174,37 @@ def _proof(
         return proof.as_row()
 
     Printer(output, utc).one(ask(place(log, config), question), PROOF)
+
+
+def _export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A directory that is new or empty.")],
+    *,
+    since: Annotated[
+        str | None, typer.Option("--since", "-S", metavar="TIME|POSITION", help=f"Recorded from then on. {UNDERSTOOD}")
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", "-U", metavar="TIME|POSITION", help="Recorded up to then; default: what was signed."),
+    ] = None,
+    vm: Annotated[
+        list[str] | None, typer.Option("--vm", metavar="VM", help="Only facts about this one; may be repeated.")
+    ] = None,
+    log: LogOption = None,
+    config: ConfigOption = None,
+    utc: UtcOption = False,
+) -> None:
+    """Write a part of the log for an auditor: facts, the proof of each, gaps, the clock, and how to check it."""
+    zone = Printer(Format.TABLE, utc).zone
+
+    async def question(opened: SqlLog) -> int:
+        after = await find_before(opened, since, "--since", zone=zone) if since else START
+        signed = await trio.to_thread.run_sync(newest_size, opened.database)
+        last = (await find_moment(opened, until, "--until", zone=zone)).position if until else signed
+        view = await look(opened)
+        instances = [await find(view, each) for each in vm or ()]
+        return await write_dossier(view, folder, after=after, until=last, instances=instances)
+
+    typer.echo(f"{ask(place(log, config), question)} records are in {folder}; README.md there says how to check them")
 
 
 # ------------------------------------------------------------------------------------------------------- rows

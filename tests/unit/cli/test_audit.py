@@ -1,13 +1,18 @@
 """The seal from the command line: a key, a checkpoint, a verdict, a proof."""
 
+import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from es_power.audit import offline
 from tests.unit.cli.conftest import Ask
+from tests.unit.story import WEB
 
 
 @pytest.fixture
@@ -82,3 +87,41 @@ def test_a_place_that_did_not_take_it_is_told_of(log: Path, ask: Ask, config: Pa
     assert sealed.code == 1
     assert list(sealed.rows[0]["failed"].values()) == ["Is a directory"]
     assert "did not take it: Is a directory" in sealed.err
+
+
+def test_an_auditor_gets_all_that_is_needed_to_check_a_part_of_the_log(log: Path, ask: Ask, config: Path) -> None:
+    key = ask("audit", "keygen", "--log", log, "--config", config).out.strip()
+    folder = config.parent / "dossier"
+    assert "no checkpoint" in ask("audit", "export", folder, "--log", log, "-U", "9").err
+    ask("audit", "checkpoint", "--log", log, "--config", config)
+    assert not folder.exists()
+    made = ask("audit", "export", folder, "-S", "3", "-U", "9", "--log", log)
+
+    assert (made.code, made.err) == (0, "")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["records"], manifest["after"], manifest["until"]) == (7, 2, 9)
+    for name, digest in manifest["sha256"].items():
+        assert sha256((folder / name).read_bytes()).hexdigest() == digest
+    assert len((folder / "events.jsonl").read_text().splitlines()) == 7
+    checked = subprocess.run(
+        [sys.executable, "-I", "verify.py", "--key", key, "proofs.json"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (checked.returncode, len(checked.stdout.splitlines())) == (0, 7)
+    again = ask("audit", "export", folder, "--log", log)
+    assert (again.code, again.out) == (1, "")
+    assert "holds something already" in again.err
+
+
+def test_an_auditor_gets_what_is_about_one_vm(log: Path, ask: Ask, config: Path) -> None:
+    ask("audit", "keygen", "--log", log, "--config", config)
+    ask("audit", "checkpoint", "--log", log, "--config", config)
+    made = ask("audit", "export", config.parent / "dossier", "--vm", WEB, "--log", log)
+
+    assert (made.code, made.err) == (0, "")
+    rows = [json.loads(line) for line in (config.parent / "dossier" / "events.jsonl").read_text().splitlines()]
+    assert rows
+    assert {row["data"]["instance"] for row in rows} == {str(WEB)}
