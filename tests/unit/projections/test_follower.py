@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import trio
 
 from es_power.domain.events import Position, Recorded
 from es_power.domain.ports import Append, Write
+from es_power.errors import LogRewoundError
 from es_power.log import SqlLog, open_log
 from es_power.projections.follower import Follower
 from es_power.projections.readmodels import Step
@@ -83,3 +85,19 @@ async def test_services_of_one_log_keep_its_tables_together(tmp_path: Path) -> N
 
         assert still_there.models.fleet.position == Position(len(story.records))
         assert (await verify(log))[1] == []
+
+
+async def test_a_log_that_was_replaced_by_one_that_has_grown_since_is_refused(tmp_path: Path) -> None:
+    story = Story()
+    story.start()
+    await story.write(tmp_path / "log.db")
+    raised = pytest.RaisesExc(LogRewoundError, match="is another one than was read")
+    with pytest.RaisesGroup(raised, flatten_subgroups=True):
+        async with open_log(tmp_path / "log.db", mode="write", poll=0.01) as log, following(log):
+            await add(log, story)
+            await kept(log, len(story.records))
+            with log.database.write() as connection:
+                connection.exec_driver_sql("UPDATE records SET recorded_at = recorded_at + 1")
+            await add(log, story)
+            with trio.fail_after(10):
+                await trio.sleep_forever()
