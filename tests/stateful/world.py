@@ -533,6 +533,7 @@ def _from_one_seed(seed: int) -> Iterator[None]:
         mock.patch("es_power.service.holder", return_value="here, process 1"),
         mock.patch("es_power.acting.holder", return_value="here, process 1"),
         mock.patch("es_power.ingest.observer.clock_state", ClockState),
+        mock.patch("es_power.ingest.sweep.clock_state", ClockState),
     ):
         yield
 
