@@ -105,8 +105,8 @@ def sealed_facts(connection: sa.Connection, database: Database) -> Iterator[tupl
     numbers = connection.execute(sa.select(STREAMS.c.no).where(STREAMS.c.id == stream_id(AUDIT).bytes)).scalars().all()
     columns = [RECORDS.c[each] for each in ("position", "topic", "state")]
     query = sa.select(*columns).where(RECORDS.c.stream == sa.bindparam("n")).order_by(RECORDS.c.version)
-    sql = database.compile(query, "n")
     for number in numbers:
+        sql = database.compile(query, "n")
         for position, topic, state in cast(Sequence[Any], fetch_rows(connection, sql, number)):
             if not isinstance(topic, str) or not topic.startswith(f"{name}:"):
                 continue

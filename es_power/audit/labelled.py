@@ -11,13 +11,15 @@ from es_power.domain.ports import LabelText
 from es_power.errors import UnknownEventError
 from es_power.log.chain import Row
 from es_power.log.codec import Codec
-from es_power.log.database import Database
 from es_power.log.labels import is_explained
 from es_power.log.queries import fetch_rows
 from es_power.log.schema import LABELS
 
 _CUT: Final = 256
 """Characters of a text that an es_power of schema 1 cut, the ellipsis among them."""
+
+_LABELS_OF_SCHEMA_1: Final = str(sa.select(LABELS.c.id, LABELS.c.salt, LABELS.c.text))
+_LABELS: Final = str(sa.select(LABELS.c.id, LABELS.c.salt, LABELS.c.text, LABELS.c.whole))
 
 
 class Labels:
@@ -50,13 +52,12 @@ class Labels:
         except UnknownEventError:
             self.unread += 1
 
-    def check(self, connection: sa.Connection, database: Database, *, whole: bool) -> Iterator[Damage]:
+    def check(self, connection: sa.Connection, *, whole: bool) -> Iterator[Damage]:
         """Find the rows that are not those of a record; where the log is not whole, others may have been pruned."""
-        names = ["id", "salt", "text"]
         has_digests = any(each["name"] == "whole" for each in sa.inspect(connection).get_columns(LABELS.name))
-        columns = [LABELS.c[name] for name in [*names, "whole"][: 4 if has_digests else 3]]
+        sql = _LABELS if has_digests else _LABELS_OF_SCHEMA_1
         known = 0
-        for row in cast(Sequence[Any], fetch_rows(connection, database.compile(sa.select(*columns)))):
+        for row in cast(Sequence[Any], fetch_rows(connection, sql)):
             number, salt, text = row[:3]
             cut = row[3] if has_digests else b"" if _may_be_cut(text) else None
             said = self._said.get(number)

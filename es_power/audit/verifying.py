@@ -47,6 +47,10 @@ Progress = Callable[[Position], None]
 _BATCH: Final = 256  # records, with what is made of them, that fit in the processor's cache; a whole subtree
 _FIRST: Final = -(2**63)
 
+# Written once: to have SQLAlchemy write them takes as long as to check a thousand records.
+_RECORDS: Final = str(sa.select(*(RECORDS.c[name] for name in ROW)))
+_STREAMS: Final = str(sa.select(*(STREAMS.c[name] for name in ("no", "id", "name", "version", "hash"))))
+
 
 async def verify(
     log: SqlLog,
@@ -119,8 +123,6 @@ class _Examination:
         self._labels = Labels(shared_codec())
         self._roots: dict[int, bytes] = {}
         self._pruned: Position | None = None
-        query = sa.select(*(RECORDS.c[name] for name in ROW)).where(RECORDS.c.position > sa.bindparam("after"))
-        self._sql = database.compile(query.order_by(RECORDS.c.position), "after")
 
     def run(self, pages: Future[Sequence[Damage]] | None) -> Verdict:
         """Check everything, and say what was found."""
@@ -164,8 +166,7 @@ class _Examination:
 
     def _begin(self) -> bool:
         """Read the table of streams, and where the log begins."""
-        sql = self._database.compile(sa.select(*(STREAMS.c[name] for name in ("no", "id", "name", "version", "hash"))))
-        for number, id_, name, version, end in cast(Sequence[Any], fetch_rows(self._connection, sql)):
+        for number, id_, name, version, end in cast(Sequence[Any], fetch_rows(self._connection, _STREAMS)):
             self._streams[number] = (id_, name)
             self._ends[number] = (version, end)
         pruned = read_pruned(self._connection)
@@ -207,7 +208,7 @@ class _Examination:
 
     def _read(self, after: int, count: int) -> list[Row]:
         """So many of the records that stand after a position, whether or not positions are missing between."""
-        return fetch_rows(self._connection, f"{self._sql} LIMIT {count}", after)
+        return fetch_rows(self._connection, f"{_RECORDS} WHERE position > {after} ORDER BY position LIMIT {count}")
 
     def _take(self, rows: Sequence[Row], sizes: deque[int]) -> None:
         """Take in records that fit."""
@@ -269,7 +270,7 @@ class _Examination:
         return True
 
     def _labels_beside(self) -> bool:
-        self._damage += self._labels.check(self._connection, self._database, whole=self._pruned is None)
+        self._damage += self._labels.check(self._connection, whole=self._pruned is None)
         return True
 
     def _nodes(self) -> bool:
