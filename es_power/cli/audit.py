@@ -35,7 +35,7 @@ from es_power.cli.options import (
 )
 from es_power.domain.events import START, Position
 from es_power.errors import KeyFileError
-from es_power.ingest.clock import now
+from es_power.ingest.clock import clock_read, now
 from es_power.log import SqlLog
 from es_power.log.database import parse_place
 from es_power.output import Column, Format, Row
@@ -110,7 +110,8 @@ def _checkpoint(
     signer = read_key(Path(settings.audit.key))
 
     async def work(opened: SqlLog) -> Sealed:
-        return await Sealer(opened, signer, settings.audit.places, clock=now).seal()
+        places = settings.audit.places
+        return await Sealer(opened, signer, places, clock=now, beside=lambda: [clock_read()]).seal()
 
     sealed = act(settings.log.path, work)
     printer = Printer(output, utc)

@@ -30,6 +30,16 @@ class CheckpointSealed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockRead(Event):
+    """How far the clock could be trusted when the log was signed; it stands behind its CheckpointSealed."""
+
+    #: As in ServiceStarted.
+    clock_synchronised: bool | None = None
+    clock_offset: int | None = None
+    clock_error: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LabelsForgotten(Event):
     """Texts were erased at somebody's word: the records that bear these labels stand, the texts are gone."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from es_power.domain.custody import ClockRead
 from es_power.domain.events import ClockJumped
 from es_power.domain.ports import Clock
 from es_power.domain.time import SECOND, Timestamp
@@ -108,6 +109,17 @@ def clock_state() -> ClockState:
         return ClockState(synchronised=False)
     unit = 1 if timex.status & _STA_NANO else _MICROSECOND
     return ClockState(synchronised=True, offset=timex.offset * unit, error=timex.maxerror * _MICROSECOND)
+
+
+def clock_read() -> ClockRead:
+    """What the kernel says of the clock, as a fact."""
+    at, state = now(), clock_state()
+    return ClockRead(
+        observed_at=at,
+        clock_synchronised=state.synchronised,
+        clock_offset=state.offset,
+        clock_error=state.error,
+    )
 
 
 def clock_synchronised() -> bool | None:

@@ -77,3 +77,10 @@ def test_the_boot_is_known_on_linux_and_elsewhere_not(monkeypatch: pytest.Monkey
     monkeypatch.setattr(clock, "Path", lambda _: Path("/nowhere"))
 
     assert clock.boot_id() is None
+
+
+def test_what_the_kernel_says_is_a_fact_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", _Kernel(0, 0x2001, 7, 3))
+    read = clock.clock_read()
+
+    assert (read.clock_synchronised, read.clock_offset, read.clock_error) == (True, 7, 3_000)
