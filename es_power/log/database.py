@@ -25,6 +25,15 @@ LOCK_WAIT: Final = 10.0
 #: What SQLite says where it cannot create the file of shared memory: which of the two depends on the file's mode.
 _NO_SHARED_MEMORY: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 
+#: A network that swallows everything is noticed in half a minute (libpq's words; milliseconds in the last).
+_PATIENCE: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
 _FULL: Final = 2  # PRAGMA synchronous, as SQLite reports it
 
 
@@ -245,7 +254,8 @@ class Database:
 
     def _postgres(self) -> sa.Engine:
         assert self.place.url is not None
-        engine = sa.create_engine(self.place.url, paramstyle="format", pool_pre_ping=True)
+        patience = {name: value for name, value in _PATIENCE.items() if name not in self.place.url.query}
+        engine = sa.create_engine(self.place.url, paramstyle="format", pool_pre_ping=True, connect_args=patience)
 
         @sa.event.listens_for(engine, "connect")
         def connect(connection: Any, _record: object) -> None:
