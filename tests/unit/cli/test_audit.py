@@ -112,6 +112,8 @@ def test_an_auditor_gets_all_that_is_needed_to_check_a_part_of_the_log(log: Path
         check=False,
     )
     assert (checked.returncode, len(checked.stdout.splitlines())) == (0, 7)
+    crossed = ask("audit", "export", folder.with_name("crossed"), "-S", "9", "-U", "3", "--log", log)
+    assert (crossed.code, "ends before it begins" in crossed.err) == (2, True)
     again = ask("audit", "export", folder, "--log", log)
     assert (again.code, again.out) == (1, "")
     assert "holds something already" in again.err
