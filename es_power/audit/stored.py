@@ -6,7 +6,7 @@ an older es_power, or one whose nodes were deleted, only takes longer.
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -16,10 +16,13 @@ from es_power.domain.events import Position
 from es_power.errors import RecordPrunedError, SealBrokenError
 from es_power.log.database import Database
 from es_power.log.pruned import Pruned, read_pruned
+from es_power.log.queries import fetch_rows
 from es_power.log.schema import HEAD, RECORDS, TREE
 
 _AT_ONCE: Final = 1 << 2 * STEP
 """Records that are read, and whose nodes are stored, in one go."""
+
+_HASHES: Final = str(sa.select(RECORDS.c.position, RECORDS.c.hash))
 
 
 class Tree:
@@ -90,9 +93,10 @@ class Tree:
 
 def read_hashes(connection: sa.Connection, after: int, until: int) -> Sequence[tuple[int, bytes]]:
     """Positions and hashes of the records with after < position <= until."""
-    position, hash_ = RECORDS.c.position, RECORDS.c.hash
-    query = sa.select(position, hash_).where(position > after, position <= until).order_by(position)
-    return [(row[0], row[1]) for row in connection.execute(query)]
+    return cast(
+        Sequence[tuple[int, bytes]],
+        fetch_rows(connection, f"{_HASHES} WHERE position > {after} AND position <= {until} ORDER BY position"),
+    )
 
 
 def grow(database: Database, edge: Edge | None = None, progress: Callable[[int], None] = lambda _: None) -> Edge:
