@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from es_power.acting import Acts, how_to_act
-from es_power.audit.sealing import Sealer
+from es_power.audit.sealing import Sealer, sealer_of, sealing
 from es_power.dispatch.process_manager import ProcessManager
 from es_power.domain.custody import LabelsForgotten
 from es_power.domain.events import HostSwept, LifecycleEvent, Recorded, Trigger
@@ -25,7 +25,7 @@ from es_power.domain.streams import observed_host, observer
 from es_power.domain.time import Timestamp
 from es_power.errors import HypervisorError, LogFullError, LogUnavailableError, SettingsError, UnknownEventError
 from es_power.identity import holder, package_version
-from es_power.ingest.clock import now
+from es_power.ingest.clock import clock_read, now
 from es_power.ingest.hypervisor import Connection, Hypervisor
 from es_power.ingest.inquiries import Questions
 from es_power.ingest.observer import Observer, Observing
@@ -374,13 +374,19 @@ async def serve(
 
     LogRewoundError where the log ends before what was read from it. With `acting` it executes what it plans too: that
     makes the actors, on the service's own fold. With `nova` it reads Nova's records of the hosts. With `answering` it
-    answers questions, from the first moment on.
+    answers questions, from the first moment on. Where the settings name a key, the log is sealed, at its end too.
     """
     await trio.to_thread.run_sync(lambda: log.database.make_sure(insist=False))
     await require_not_rewound(log, settings.audit.places)
     patient, store = PatientLog(log), Store(log.database)
     follower = await Follower.start(patient, store)
     acts = acting(follower) if acting else None
-    async with answering(log, store, follower) if answering else nullcontext() as house:
+    sealer = sealer_of(log, settings.audit, clock=now, beside=lambda: [clock_read()])
+    async with (
+        answering(log, store, follower) if answering else nullcontext() as house,
+        sealing(sealer, settings.audit.every) if sealer else nullcontext(),
+    ):
+        if house is not None:
+            house.sealer = sealer
         service = Service(log, settings, follower, patient=patient, listen=listen, acts=acts, nova=nova, house=house)
         await service.run(hosts, task_status=task_status)

@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import structlog
 import trio
 
-from es_power.audit.keys import Signer
+from es_power.audit.keys import Signer, read_key
 from es_power.audit.notes import Checkpoint, Note
 from es_power.audit.places import Place, parse_place
 from es_power.audit.stored import grow
@@ -25,6 +26,7 @@ from es_power.domain.ports import Append, Clock, Write
 from es_power.domain.streams import AUDIT
 from es_power.errors import ConcurrentAppendError, LogError
 from es_power.log import SqlLog
+from es_power.settings import Audit
 
 _PATIENCE: Final = 10.0  # seconds that a place may take
 
@@ -130,6 +132,13 @@ class Sealer:
                 return await self._log.append(Append(writes=(write,)))
             except ConcurrentAppendError:
                 continue  # somebody else wrote down something too; the two do not contradict each other
+
+
+def sealer_of(
+    log: SqlLog, audit: Audit, *, clock: Clock, beside: Callable[[], Sequence[Event]] = tuple
+) -> Sealer | None:
+    """Who seals a log as the settings say, or None where they name no key; KeyFileError where that cannot be read."""
+    return Sealer(log, read_key(Path(audit.key)), audit.places, clock=clock, beside=beside) if audit.key else None
 
 
 @asynccontextmanager

@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextCo
 
 from es_power.answers.dossier import write_dossier
 from es_power.audit.checkpoints import read_checkpoints
-from es_power.audit.keys import Signer, VerifierKey, read_key, write_key
+from es_power.audit.keys import Signer, VerifierKey, write_key
 from es_power.audit.proving import newest_size, prove
-from es_power.audit.sealing import Sealed, Sealer
+from es_power.audit.sealing import Sealed, sealer_of
 from es_power.audit.verdict import Verdict
 from es_power.audit.verifying import Progress, verify as verify_log
 from es_power.cli.options import (
@@ -105,13 +105,12 @@ def _checkpoint(
 ) -> None:
     """Sign the log as it is now, and send that to the places of [audit]; also while the service runs."""
     settings = load(config, {"log.path": log})
-    if not settings.audit.key:
-        raise KeyFileError("no key is set: `es-power audit keygen FILE` makes one, and [audit] key names it")
-    signer = read_key(Path(settings.audit.key))
 
     async def work(opened: SqlLog) -> Sealed:
-        places = settings.audit.places
-        return await Sealer(opened, signer, places, clock=now, beside=lambda: [clock_read()]).seal()
+        sealer = sealer_of(opened, settings.audit, clock=now, beside=lambda: [clock_read()])
+        if sealer is None:
+            raise KeyFileError("no key is set: `es-power audit keygen FILE` makes one, and [audit] key names it")
+        return await sealer.seal()
 
     sealed = act(settings.log.path, work)
     printer = Printer(output, utc)

@@ -4,10 +4,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 import trio
 
+from es_power.audit.checkpoints import read_checkpoints
+from es_power.audit.keys import Signer, write_key
+from es_power.audit.verifying import verify
+from es_power.domain.custody import CheckpointSealed, ClockRead
 from es_power.domain.decisions import PlanningStarted, StopRequested, Withdrawn
 from es_power.domain.events import Event, GapOpened, HostSwept, InstanceId, ServiceStarted, ServiceStopped
 from es_power.domain.ports import Append, Write
@@ -21,7 +26,7 @@ from es_power.projections.reader import read_models
 from es_power.projections.store import Store
 from es_power.projections.tables import METADATA
 from es_power.service import Service, serve
-from es_power.settings import Host, Log, Settings
+from es_power.settings import Audit, Host, Log, Settings
 from es_power.testing.hypervisor import FakeHypervisor
 
 
@@ -321,3 +326,25 @@ async def until_swept(log: SqlLog, count: int) -> None:
             if swept >= count:
                 return
             await trio.sleep(0.01)
+
+
+async def test_a_service_seals_its_log_from_the_start_and_with_its_last_word_in_it(tmp_path: Path) -> None:
+    signer, outside = Signer.generate("host-1/es-power"), tmp_path / "outside"
+    write_key(tmp_path / "key", signer, log=None)
+    wanted = msgspec.structs.replace(
+        settings(tmp_path / "log.db"), audit=Audit(key=str(tmp_path / "key"), places=(f"file:{outside}",))
+    )
+    async with open_log(tmp_path / "log.db", mode="write") as log:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve, log, [(None, FakeHypervisor())], wanted)
+            await until(log, CheckpointSealed)
+            nursery.cancel_scope.cancel()
+        first, last = read_checkpoints(outside)
+        verdict = await verify(log, [first, last], keys=[signer.verifier])
+        [stopped] = [each for each in await log.read(after=0) if isinstance(each.event, ServiceStopped)]
+        [read, _] = await until(log, ClockRead, 2)
+
+    assert verdict.is_intact
+    assert [each.signed for each in verdict.checkpoints[:2]] == [True, True]
+    assert verdict.vouched >= stopped.position
+    assert isinstance(read, ClockRead)
