@@ -18,9 +18,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from es_power.domain.command import CommandState
 from es_power.domain.events import START, InstanceId, Position
+from es_power.domain.streams import planned_observer
 from es_power.errors import TablesDamagedError, UnknownEventError
 from es_power.identity import package_version
 from es_power.log.database import Database
+from es_power.log.schema import RECORDS, STREAMS
 from es_power.projections.history import Entry
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.snapshots import EVERY, pack
@@ -347,6 +349,20 @@ def _checkpoint(connection: sa.Connection) -> Position:
     return Position(connection.scalar(query) or 0)
 
 
+def _planned(connection: sa.Connection, position: Position) -> set[str]:
+    """The streams that a process manager plans for, by the log itself.
+
+    It begins before its host's stream does: tables that end in between have no row of that host to say so in, and who
+    began at them would plan nothing for it, ever.
+    """
+    begun = (
+        sa.select(STREAMS.c.name)
+        .join(RECORDS, RECORDS.c.stream == STREAMS.c.no)
+        .where(STREAMS.c.name.startswith("planner/"), RECORDS.c.version == 1, RECORDS.c.position <= position)
+    )
+    return {stream for name in connection.scalars(begun) if (stream := planned_observer(name))}
+
+
 def _load(connection: sa.Connection, *, resume: bool) -> ReadModels:
     models = ReadModels(resume=resume)
     models.fleet.position = _checkpoint(connection)
@@ -359,6 +375,7 @@ def _load(connection: sa.Connection, *, resume: bool) -> ReadModels:
         models.fleet.places[row["stream"]] = place_of(row)
         if row["planned"]:
             models.derivation.planned.add(row["stream"])
+    models.derivation.planned |= _planned(connection, position)
     for row in connection.execute(sa.select(POWER_STATE)).mappings():
         instance = InstanceId(UUID(bytes=row["instance"]))
         place = models.fleet.places[row["stream"]]

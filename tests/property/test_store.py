@@ -11,11 +11,12 @@ from es_power.projections.power_state import digest
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
 from tests.property.logs import LOGS, Act, write
+from tests.unit.log.facts import new_database
 
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[Database]:
-    database = Database(":memory:")
+    database = new_database()
     yield database
     database.close()
 

@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 import trio
 
+from es_power.domain.decisions import PlanningStarted
 from es_power.domain.events import Position, Recorded
 from es_power.domain.ports import Append, Write
+from es_power.domain.streams import observer, planner
 from es_power.errors import LogRewoundError
 from es_power.log import SqlLog, open_log
 from es_power.projections.follower import Follower
 from es_power.projections.readmodels import Step
 from es_power.projections.store import Store
 from es_power.replay import replay, verify
+from es_power.testing.facts import T0
 from tests.unit.story import DB, RUNNING, WEB, Story
 
 
@@ -101,3 +104,18 @@ async def test_a_log_that_was_replaced_by_one_that_has_grown_since_is_refused(tm
             await add(log, story)
             with trio.fail_after(10):
                 await trio.sleep_forever()
+
+
+async def test_a_service_killed_after_its_planner_and_before_its_host_began_has_a_successor_that_plans(
+    tmp_path: Path,
+) -> None:
+    # Found by make torture PART=kills, seed 2116358689: no stop was planned on that log any more.
+    stream = observer("a", "qemu")
+    begun = PlanningStarted(observed_at=T0, policy="nova-2013", policy_version=1)
+    async with open_log(tmp_path / "log.db", mode="write", poll=0.01) as log:
+        async with following(log):
+            await log.append(Append(writes=[Write(stream=planner(stream), expected=0, events=[begun])]))
+            await kept(log, 1)
+
+        async with following(log) as successor:
+            assert successor.models.derivation.planned == {stream}
