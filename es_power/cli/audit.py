@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
 from es_power.answers.dossier import write_dossier
+from es_power.answers.seals import PROOF, SEALED, VERDICT, sealed_row, verdict_row
 from es_power.audit.checkpoints import read_checkpoints
 from es_power.audit.keys import Signer, VerifierKey, write_key
 from es_power.audit.proving import newest_size, prove
 from es_power.audit.sealing import Sealed, sealer_of
-from es_power.audit.verdict import Verdict
+from es_power.audit.verdict import Compared, Damage, Verdict
 from es_power.audit.verifying import Progress, verify as verify_log
 from es_power.cli.options import (
     KEEP,
@@ -38,25 +39,9 @@ from es_power.errors import KeyFileError
 from es_power.ingest.clock import clock_read, now
 from es_power.log import SqlLog
 from es_power.log.database import parse_place
-from es_power.output import Column, Format, Row
+from es_power.output import Format, Row
 from es_power.projections.queries import find, look
 from es_power.settings import load
-
-VERDICT: Final = tuple(
-    Column(name)
-    for name in (
-        *("intact", "position", "records", "streams", "vouched", "pruned", "root"),
-        *("labels", "labels_gone", "labels_unchecked", "unread", "checkpoints", "damage"),
-    )
-)
-SEALED: Final = (Column("size"), Column("root"), Column("position"), Column("failed"), Column("note", limit=None))
-PROOF: Final = tuple(
-    Column(name, limit=None)
-    for name in (
-        *("position", "stream", "stream_id", "version", "recorded_at_ns", "topic", "state", "previous", "hash"),
-        *("size", "path", "note"),
-    )
-)
 
 _FINDING: Final = 4
 
@@ -103,7 +88,7 @@ def _checkpoint(
     output: OutputOption = Format.TABLE,
     utc: UtcOption = False,
 ) -> None:
-    """Sign the log as it is now, and send that to the places of [audit]; also while the service runs."""
+    """Sign the log as it is now, and send that to the places that the settings name; also while the service runs."""
     settings = load(config, {"log.path": log})
 
     async def work(opened: SqlLog) -> Sealed:
@@ -117,7 +102,7 @@ def _checkpoint(
     if output is Format.TABLE:
         typer.echo(str(sealed.note), nl=False)
     else:
-        printer.one(_sealed_row(sealed), SEALED)
+        printer.one(sealed_row(sealed), SEALED)
     for where, said in sealed.failed.items():
         note(f"es-power: {where} did not take it: {said}")
     if sealed.failed:
@@ -151,7 +136,7 @@ def _verify(
             return await verify_log(opened, notes, keys=keys, progress=progress)
 
     verdict = ask(place(log, config), question)
-    Printer(output, utc).one(verdict_row(verdict), VERDICT)
+    Printer(output, utc).one(_shown(verdict) if output is Format.TABLE else verdict_row(verdict), VERDICT)
     for line in _words(verdict):
         note(f"es-power: {line}")
     raise typer.Exit(0 if verdict.is_intact else _FINDING)
@@ -209,62 +194,32 @@ def _export(
     typer.echo(f"{ask(place(log, config), question)} records are in {folder}; README.md there says how to check them")
 
 
-# ------------------------------------------------------------------------------------------------------- rows
+# ------------------------------------------------------------------------------------------------------ words
 
 
-def verdict_row(verdict: Verdict) -> Row:
-    """What a verification came to."""
-    return {
-        "intact": verdict.is_intact,
-        "position": verdict.position,
-        "records": verdict.records,
-        "streams": verdict.streams,
-        "vouched": verdict.vouched,
-        "pruned": verdict.pruned,
-        "root": verdict.root.hex(),
-        "labels": verdict.labels,
-        "labels_gone": verdict.labels_gone,
-        "labels_unchecked": verdict.labels_unchecked,
-        "unread": verdict.unread,
-        "checkpoints": [
-            {
-                "size": each.size,
-                "origin": each.origin,
-                "outside": each.outside,
-                "signed": each.signed,
-                "holds": each.holds,
-            }
-            for each in verdict.checkpoints
-        ],
-        "damage": [
-            {
-                "kind": each.kind,
-                "position": each.position,
-                "until": each.until,
-                "page": each.page,
-                "detail": each.detail,
-            }
-            for each in verdict.damage
-        ],
-    }
+def _shown(verdict: Verdict) -> Row:
+    """A verdict for a person: each checkpoint, and each damage, is a line of its own."""
+    lines = {"checkpoints": map(_compared, verdict.checkpoints), "damage": map(_damaged, verdict.damage)}
+    told = {key: {str(number): line for number, line in enumerate(each, 1)} or None for key, each in lines.items()}
+    return {**verdict_row(verdict), **told}
 
 
-def _sealed_row(sealed: Sealed) -> Row:
-    return {
-        "size": sealed.checkpoint.size,
-        "root": sealed.checkpoint.root.hex(),
-        "position": sealed.position,
-        "failed": dict(sealed.failed),
-        "note": str(sealed.note),
-    }
+def _compared(checkpoint: Compared) -> str:
+    holds = {True: "holds", False: "does not hold", None: "cannot be compared"}[checkpoint.holds]
+    kept = "kept outside" if checkpoint.outside else "a fact of the log"
+    signed = "its signature is true" if checkpoint.signed else "its signature was not checked"
+    return f"{checkpoint.size} records of {checkpoint.origin}: {holds}; {kept}; {signed}"
+
+
+def _damaged(damage: Damage) -> str:
+    until = f" to {damage.until}" if damage.until and damage.until != damage.position else ""
+    place = f"record {damage.position}{until}: " if damage.position is not None else ""
+    page = f"page {damage.page}: " if damage.page is not None else ""
+    return f"{place}{page}{damage.kind}: {damage.detail}"
 
 
 def _words(verdict: Verdict) -> Iterator[str]:
-    for each in verdict.damage:
-        until = f" to {each.until}" if each.until and each.until != each.position else ""
-        place = f"record {each.position}{until}: " if each.position is not None else ""
-        page = f"page {each.page}: " if each.page is not None else ""
-        yield f"{place}{page}{each.kind}: {each.detail}"
+    yield from map(_damaged, verdict.damage)
     if verdict.pruned:
         yield f"all up to record {verdict.pruned} was pruned; the checkpoint there stands for it"
     if verdict.is_intact and not verdict.vouched:

@@ -128,3 +128,25 @@ def test_an_auditor_gets_what_is_about_one_vm(log: Path, ask: Ask, config: Path)
     rows = [json.loads(line) for line in (config.parent / "dossier" / "events.jsonl").read_text().splitlines()]
     assert rows
     assert {row["data"]["instance"] for row in rows} == {str(WEB)}
+
+
+def test_a_table_has_a_line_for_each_checkpoint_and_each_damage(log: Path, ask: Ask, config: Path) -> None:
+    key = ask("audit", "keygen", "--name", "kvm-07/es-power", "--log", log, "--config", config).out
+    ask("audit", "checkpoint", "--log", log, "--config", config)
+    kept = config.parent / "elsewhere" / "checkpoints"
+    with closing(sqlite3.connect(log)) as connection:
+        connection.execute("UPDATE streams SET version = version + 1 WHERE no = 1")
+        connection.commit()
+    told = ask("audit", "verify", "--checkpoint", kept, "--key", key, "--log", log, "-o", "table")
+
+    size = kept.read_text().splitlines()[1]
+    lines = [" ".join(line.split()) for line in told.out.splitlines()]
+    said = f"{size} records of kvm-07/es-power: holds; {{}}; its signature is true"
+    assert [line for line in lines if line.startswith("checkpoints ")] == [
+        f"checkpoints 1 {said.format('kept outside')}",
+        f"checkpoints 2 {said.format('a fact of the log')}",
+    ]
+    [damage] = [line for line in lines if line.startswith("damage ")]
+    assert damage.startswith("damage 1 ")
+    assert "truncated: " in damage
+    assert "{" not in told.out

@@ -1,0 +1,71 @@
+"""What is said of the seal: rows of checkpoints, proofs and verdicts."""
+
+from typing import Final
+
+from es_power.audit.sealing import Sealed
+from es_power.audit.verdict import Verdict
+from es_power.output import Column, Row
+
+VERDICT: Final = tuple(
+    Column(name)
+    for name in (
+        *("intact", "position", "records", "streams", "vouched", "pruned", "root"),
+        *("labels", "labels_gone", "labels_unchecked", "unread", "checkpoints", "damage"),
+    )
+)
+SEALED: Final = (Column("size"), Column("root"), Column("position"), Column("failed"), Column("note", limit=None))
+PROOF: Final = tuple(
+    Column(name, limit=None)
+    for name in (
+        *("position", "stream", "stream_id", "version", "recorded_at_ns", "topic", "state", "previous", "hash"),
+        *("size", "path", "note"),
+    )
+)
+
+
+def verdict_row(verdict: Verdict) -> Row:
+    """What a verification came to."""
+    return {
+        "intact": verdict.is_intact,
+        "position": verdict.position,
+        "records": verdict.records,
+        "streams": verdict.streams,
+        "vouched": verdict.vouched,
+        "pruned": verdict.pruned,
+        "root": verdict.root.hex(),
+        "labels": verdict.labels,
+        "labels_gone": verdict.labels_gone,
+        "labels_unchecked": verdict.labels_unchecked,
+        "unread": verdict.unread,
+        "checkpoints": [
+            {
+                "size": each.size,
+                "origin": each.origin,
+                "outside": each.outside,
+                "signed": each.signed,
+                "holds": each.holds,
+            }
+            for each in verdict.checkpoints
+        ],
+        "damage": [
+            {
+                "kind": each.kind,
+                "position": each.position,
+                "until": each.until,
+                "page": each.page,
+                "detail": each.detail,
+            }
+            for each in verdict.damage
+        ],
+    }
+
+
+def sealed_row(sealed: Sealed) -> Row:
+    """A checkpoint that was signed just now."""
+    return {
+        "size": sealed.checkpoint.size,
+        "root": sealed.checkpoint.root.hex(),
+        "position": sealed.position,
+        "failed": dict(sealed.failed),
+        "note": str(sealed.note),
+    }
