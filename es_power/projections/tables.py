@@ -120,6 +120,7 @@ HISTORY: Final = sa.Table(
     sa.Column("sweeps", sa.BigInteger),
     sa.Index("history_instance", "instance", "position", "last_position", sqlite_where=OF_VMS, postgresql_where=OF_VMS),
     sa.Index("history_of_hosts", "stream", "position", sqlite_where=OF_HOSTS, postgresql_where=OF_HOSTS),
+    sa.Index("history_of_hosts_by_kind", "kind", "position", sqlite_where=OF_HOSTS, postgresql_where=OF_HOSTS),
     sa.Index("history_logged", "instance", "observed_at", sqlite_where=LOGGED, postgresql_where=LOGGED),
     sa.Index("history_open", "instance", sqlite_where=sa.text("open"), postgresql_where=sa.text("open")),
 )
