@@ -109,8 +109,8 @@ async def _ask(path: Path, on: list[HostStream], events: int, rounds: int) -> li
             target=at_most(20, "ms"),
             seen=[each * 1e3 for each in lines],
             unit="ms",
-            detail=f"{about}; 100 lines, of any VM at any time; 99th percentile {amount(percentile(lines, 0.99) * 1e3)} "
-            "ms, where the file's pages were not in memory",
+            detail=f"{about}; 100 lines, of any VM at any time; 99th percentile "
+            f"{amount(percentile(lines, 0.99) * 1e3)} ms, where the file's pages were not in memory",
         ),
         Figure(
             name="Why one VM stopped, 99th percentile",

@@ -76,6 +76,8 @@ class Standing:
 
     stream: str
     request: StopRequested
+    #: Its request is in the log; else it was derived here, and its process manager has yet to append it.
+    recorded: bool = False
     #: It was sent, so how it ends is for its actor to say.
     sent: bool = False
     #: It ended, but not by the end of the disagreement.
@@ -101,6 +103,8 @@ class StopCommands:
         self.open: dict[InstanceId, Standing] = {}
         #: Instances that Nova has to be asked about, and the stream of the host that showed why.
         self.asks: dict[InstanceId, str] = {}
+        #: Commands whose end was derived here before their request was in the log: it is no beginning when it comes.
+        self._over_already: set[UUID] = set()
 
     def apply(self, recorded: Recorded, changes: Sequence[Change]) -> list[Derived]:
         """Derive what one record leads to; `changes` is what the fleet made of it."""
@@ -134,7 +138,7 @@ class StopCommands:
         """Go on with a command that was recorded before, unless it stands here already."""
         for stream in self._fleet.seen_on.get(request.instance, ()):
             if observed_host(stream) == request.host:
-                self.open.setdefault(request.instance, Standing(stream, request, sent=sent, ended=ended))
+                self.open.setdefault(request.instance, Standing(stream, request, recorded=True, sent=sent, ended=ended))
 
     def drop(self, instance: InstanceId, command: UUID) -> None:
         """Forget a command that nobody will append: what calls for it may call for another."""
@@ -144,12 +148,17 @@ class StopCommands:
             self._fleet.touch(instance)
 
     def _lived(self, event: CommandEvent, recorded: Recorded) -> Iterator[Derived]:
+        if event.command in self._over_already:
+            self._over_already.discard(event.command)
+            return
         if self._resume and isinstance(event, StopRequested):
             self.take_up(event)
         standing = self.open.get(event.instance)
         if standing is None or standing.request.command != event.command:
             return
         match event:
+            case StopRequested():
+                standing.recorded = True
             case Sent():
                 standing.sent = True
             case Retried() | Confirmed():
@@ -177,6 +186,8 @@ class StopCommands:
             standing.over = reason
             return
         del self.open[instance]
+        if not standing.recorded:
+            self._over_already.add(standing.request.command)
         kind = Resolved if standing.ended else Withdrawn
         event = kind(
             observed_at=recorded.event.observed_at,

@@ -228,6 +228,19 @@ def test_a_withdrawal_that_was_recorded_ends_what_was_taken_up(facts: Facts) -> 
     assert [row.state for row in models.commands.rows.values()] == ["Withdrawn"]
 
 
+def test_a_command_whose_end_was_derived_before_its_request_was_recorded_does_not_begin_again(facts: Facts) -> None:
+    facts.declare(WEB, VmState.ACTIVE)
+    for state in (OFF, ON):
+        facts.sweep({WEB: state})
+    models = ReadModels(resume=True)
+    first, ended = (each.event for each in models.apply(facts.records).derived)
+    requested = facts.record(f"command/{first.command}", first)
+
+    assert models.apply([requested, facts.observe(WEB, *ON)]).derived == []
+    assert models.apply([facts.record(f"command/{first.command}", ended)]).derived == []
+    assert models.derivation.open == {}
+
+
 def test_the_table_of_commands_knows_no_withdrawal_without_its_request(facts: Facts) -> None:
     facts.declare(WEB, VmState.ACTIVE)
     for state in (OFF, ON):
