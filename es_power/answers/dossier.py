@@ -28,9 +28,10 @@ _README: Final = """\
 
 Records {first} to {last} of the log, as far as they are about what was asked for{about}.
 
-- `events.jsonl`: the facts, one on a line, with texts in the place of labels; `forgotten` is a text that is gone.
-- `proofs.json`: the same records, byte for byte, each with the proof that it is in the log of {size} records that was
-  signed.
+- `events.jsonl`: the facts, to be read: one on a line, with texts in the place of labels; `forgotten` is a text that is
+  gone.
+- `proofs.json`: their records as they are stored, byte for byte, each with the proof that it is in the log
+  of {size} records that was signed.
 - `checkpoint`: the signed note (c2sp.org/tlog-checkpoint) that the proofs lead to.
 - `gaps.jsonl`: when nobody could see a host, and why. What happened then, the log does not know.
 - `clock.jsonl`: what the service knew of its clock whenever it said so, and when the clock was set.
@@ -41,7 +42,9 @@ Check it with Python alone, and with the verifier key that you were given by ano
     python3 -I verify.py --key VERIFIER_KEY proofs.json
 
 Take `verify.py` from a copy of es_power that you trust (es_power/audit/offline.py) rather than from here. The proofs
-show that these records were in the log when it was signed. They do not show that no record was left out of this
+show that the records in `proofs.json` were in the log when it was signed. They do not show that `events.jsonl` says the
+same, since whoever changes it can change `manifest.json` too: where it matters, read the record's own `state`, a
+msgpack array of the fact's fields (es_power/log/codec.py). They do not show that no record was left out of this
 directory, for which `es-power audit verify` has the whole log read, nor that what a record says was true.
 """
 
