@@ -72,15 +72,19 @@ def test_whoever_writes_the_log_anew_is_found_by_a_checkpoint_kept_outside(tmp_p
     with closing(write_log(tmp_path / "log.db", RECORDS, labels=0)) as database:
         note = checkpoint_of(database)
         image = image_of(database)
-    copies, found, without, plain = Copies(), 0, 0, 0
+    copies, found, without, plain, tries = Copies(), 0, 0, 0, 0
+    # In the quick tier the controls are tried on a tenth, of every way some.
+    controls = len(WAYS) * 10 if bench.tier.is_quick else wanted
     for number in range(wanted):
         way = WAYS[number % len(WAYS)]
         connection = copies.put(image)
         way(connection, draw)
-        plain += connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        is_control = number < controls
+        plain += is_control and connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         recompute(connection)
         connection.commit()
-        without += examine(copies.database).is_intact
+        without += is_control and examine(copies.database).is_intact
+        tries += is_control
         verdict = examine(copies.database, [note], keys=[SIGNER.verifier])
         named = {each.kind for each in verdict.damage}
         if named and named <= {Kind.FORGED, Kind.TRUNCATED}:
@@ -92,7 +96,7 @@ def test_whoever_writes_the_log_anew_is_found_by_a_checkpoint_kept_outside(tmp_p
         "insider",
         tried=wanted,
         held=found,
-        control=f"the chain alone, without the checkpoint: {without:,} of {wanted:,} not found; "
-        f"SQLite's own check: {plain:,} of {wanted:,} not found",
+        control=f"the chain alone, without the checkpoint: {without:,} of {tries:,} not found; "
+        f"SQLite's own check: {plain:,} of {tries:,} not found",
     )
-    assert without == wanted
+    assert without == tries > 0
