@@ -167,7 +167,7 @@ async def until_synchronous(primary: Server) -> None:
             await trio.sleep(0.05)
 
 
-async def test_a_failover_to_the_synchronous_standby_costs_nothing(count, seed, report) -> None:
+async def test_a_failover_to_the_synchronous_standby_costs_nothing(bench, count, seed, report) -> None:
     failovers, draw, held, stored = count(1, 50), Random(seed), 0, 0
     for _ in range(failovers):
         with servers(2) as [primary, standby]:
@@ -185,12 +185,15 @@ async def test_a_failover_to_the_synchronous_standby_costs_nothing(count, seed, 
             held += seen.holds and not seen.lost
             stored += seen.stored
 
-    told = await message_after_a_failover_that_lost(5)
+    control = "a standby that lags: tried in `make torture` only"  # it needs two more servers
+    if not bench.tier.is_quick:
+        told = await message_after_a_failover_that_lost(5)
+        control = f"a standby that lags: 5 of 5 acknowledged facts missing, and the service stops with: {told}"
     report(
         "failover",
         tried=failovers,
         held=held,
-        control=f"a standby that lags: 5 of 5 acknowledged facts missing, and the service stops with: {told}",
+        control=control,
         detail=f"{stored} events",
     )
 
@@ -202,7 +205,8 @@ async def message_after_a_failover_that_lost(facts: int) -> str:
         await in_thread(lambda: standby.copy_of(primary))
         # What it copies is a server without a log; it is brought up to date once, and then falls behind.
         await in_thread(lambda: standby.start(synchronous_standby_names=""))
-        with pytest.RaisesGroup(LogRewoundError, flatten_subgroups=True, allow_unwrapped=True) as caught:
+        told = ""
+        try:
             async with recording(url_of(primary.port, standby.port)) as recorder:
                 await recorder.stored()
                 head = await recorder.log.head()
@@ -218,7 +222,11 @@ async def message_after_a_failover_that_lost(facts: int) -> str:
                 recorder.happen()
                 with trio.fail_after(60):
                     await trio.sleep_forever()
-    error: BaseException = caught.value
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error)
+        except* LogRewoundError as rewound:
+            # Whoever reads and whoever writes may both find out before either is cancelled.
+            error: BaseException = rewound
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            told = str(error)
+    assert told
+    return told
