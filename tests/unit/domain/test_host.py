@@ -2,9 +2,10 @@
 
 from functools import reduce
 
-from es_power.domain.events import GapReason, RecordObserved, ServiceStopped
+from es_power.domain.events import ClockJumped, GapReason, RecordObserved, ServiceStopped
 from es_power.domain.host import Host, Vouched, evolve, vouched
 from es_power.domain.states import PowerState, VmState
+from es_power.domain.time import Timestamp
 from es_power.testing.facts import T0, Facts, vm
 
 STREAM = "observer/a/qemu"
@@ -31,6 +32,21 @@ def test_a_gap_is_open_until_the_host_is_seen_again() -> None:
     assert (known(facts).blind_since, known(facts).blind_reason) == (opened.event.observed_at, GapReason.KEEPALIVE)
     facts.seen_again()
     assert known(facts).blind_since is None
+
+
+def test_a_clock_that_is_set_moves_the_begin_of_an_open_gap_and_nothing_where_the_host_is_seen() -> None:
+    facts = Facts()
+
+    def jump(by: int) -> None:
+        now = facts.now
+        facts.record(STREAM, ClockJumped(observed_at=Timestamp(now + by), expected=now, looked_at=now))
+
+    facts.start()
+    jump(-5)
+    assert known(facts).blind_since is None
+    opened = facts.gap().event.observed_at
+    jump(-7)
+    assert known(facts).blind_since == opened - 7
 
 
 def test_a_sweep_counts_and_an_announcement_does_not() -> None:

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from es_power.domain.events import Position
 from es_power.domain.ports import Append, Tracking, Write
-from es_power.errors import ConcurrentAppendError, LogUnavailableError
+from es_power.errors import ConcurrentAppendError, LogFullError, LogUnavailableError
 from es_power.log.patience import REMIND, SLOW, PatientLog
 from es_power.testing.facts import Facts, vm
 from es_power.testing.memory import MemoryLog
@@ -74,6 +74,17 @@ async def test_what_was_refused_is_stored_once(stores: bool, autojump_clock: tri
 
     assert len(log.records) == 1
     assert len(told) == 6
+
+
+async def test_an_append_that_may_not_be_tried_waits_as_one_that_is_refused(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, told = MoodyLog(), list[LogUnavailableError]()
+    patient = PatientLog(log)
+    patient.refused, patient.admits = told.append, lambda _: len(told) == 3
+
+    assert await patient.append(FACT) == 1
+    assert [type(each) for each in told] == 3 * [LogFullError]
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
