@@ -2,8 +2,11 @@
 
 from typing import Final
 
+from es_power.audit.checkpoints import note_of
 from es_power.audit.sealing import Sealed
 from es_power.audit.verdict import Verdict
+from es_power.domain.custody import CheckpointSealed
+from es_power.domain.events import Position
 from es_power.output import Column, Row
 
 VERDICT: Final = tuple(
@@ -14,6 +17,16 @@ VERDICT: Final = tuple(
     )
 )
 SEALED: Final = (Column("size"), Column("root"), Column("position"), Column("failed"), Column("note", limit=None))
+CHECKPOINTS: Final = (
+    Column("size"),
+    Column("root"),
+    Column("position"),
+    Column("observed_at", time=True),
+    Column("origin"),
+    Column("key"),
+    Column("missed"),
+    Column("note", limit=None),
+)
 PROOF: Final = tuple(
     Column(name, limit=None)
     for name in (
@@ -21,6 +34,21 @@ PROOF: Final = tuple(
         *("size", "path", "note"),
     )
 )
+
+
+def checkpoint_row(kept: tuple[Position, CheckpointSealed]) -> Row:
+    """A checkpoint that is a fact of the log, and the note that it tells of."""
+    position, fact = kept
+    return {
+        "size": fact.size,
+        "root": fact.root.hex(),
+        "position": position,
+        "observed_at": fact.observed_at,
+        "origin": fact.origin,
+        "key": fact.key.hex(),
+        "missed": list(fact.missed),
+        "note": str(note_of(fact)),
+    }
 
 
 def verdict_row(verdict: Verdict) -> Row:

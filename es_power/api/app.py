@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from es_power.api import (
+    routes_audit,
     routes_commands,
     routes_log,
     routes_problems,
@@ -23,11 +24,15 @@ from es_power.api.problems import (
     AMBIGUOUS,
     BAD_REQUEST,
     COMMAND_NOT_FOUND,
+    DAMAGED,
     INTERNAL,
     INVALID,
     METHOD,
     NOT_FOUND,
     NOT_JSON,
+    NOT_SEALED,
+    RECORD_NOT_FOUND,
+    RECORD_PRUNED,
     REWOUND,
     UNAVAILABLE,
     VM_NOT_FOUND,
@@ -41,6 +46,10 @@ from es_power.errors import (
     InstanceNotFoundError,
     LogRewoundError,
     LogUnavailableError,
+    NotSealedError,
+    RecordNotFoundError,
+    RecordPrunedError,
+    SealBrokenError,
 )
 from es_power.identity import package_version
 
@@ -50,6 +59,10 @@ _KINDS: Final[Mapping[type[EsPowerError], Kind]] = {
     AmbiguousNameError: AMBIGUOUS,
     LogUnavailableError: UNAVAILABLE,
     LogRewoundError: REWOUND,
+    RecordNotFoundError: RECORD_NOT_FOUND,
+    RecordPrunedError: RECORD_PRUNED,
+    NotSealedError: NOT_SEALED,
+    SealBrokenError: DAMAGED,
 }
 _OF_STARLETTE: Final[Mapping[int, Kind]] = {404: NOT_FOUND, 405: METHOD, 415: NOT_JSON}
 
@@ -71,7 +84,7 @@ def make_app() -> FastAPI:
         dependencies=[Depends(no_strangers)],
         redirect_slashes=False,
     )
-    for routes in (routes_vms, routes_time, routes_log, routes_commands, routes_session, routes_problems):
+    for routes in (routes_vms, routes_time, routes_log, routes_audit, routes_commands, routes_session, routes_problems):
         app.include_router(routes.router)
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)

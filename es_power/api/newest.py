@@ -6,7 +6,7 @@ What was recorded before the service began is not told apart: it counts as recor
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from es_power.domain.custody import LabelsForgotten
+from es_power.domain.custody import CheckpointSealed, LabelsForgotten
 from es_power.domain.decisions import CommandEvent
 from es_power.domain.events import (
     START,
@@ -35,6 +35,7 @@ class Newest:
     states: Position = START
     commands: Position = START
     gaps: Position = START
+    checkpoints: Position = START
 
     def apply(self, batch: Iterable[Recorded]) -> None:
         """Fold what was recorded."""
@@ -42,7 +43,9 @@ class Newest:
             event, position = recorded.event, recorded.position
             if isinstance(event, LabelsForgotten):
                 self.begin = position  # any answer may have had the text
-            if isinstance(event, CommandEvent):
+            if isinstance(event, CheckpointSealed):
+                self.checkpoints = position
+            elif isinstance(event, CommandEvent):
                 self.commands = position
             elif isinstance(event, InstanceEvent) and not isinstance(event, LoggedEvent | NovaStopObserved):
                 self.vms[event.instance] = self.states = position

@@ -86,8 +86,9 @@ FORBIDDEN: Final = _kind(
     "forbidden",
     403,
     "Whoever asks may not do that",
-    "It takes the role `operate` to approve and reject, and `admin` to let others in. Over the unix socket root and "
-    "the service's own user are admins, and users of `[act] operators` operate.",
+    "It takes the role `operate` to approve, to reject and to sign a checkpoint, and `admin` to let others in and to "
+    "have the log verified. Over the unix socket root and the service's own user are admins, and users of "
+    "`[act] operators` operate.",
 )
 FOREIGN_ORIGIN: Final = _kind(
     "foreign-origin",
@@ -132,6 +133,37 @@ COMMAND_NOT_FOUND: Final = _kind(
     404,
     "No such stop command is known",
     "`/v1/commands` lists all.",
+)
+RECORD_NOT_FOUND: Final = _kind(
+    "record-not-found",
+    404,
+    "There is no such record",
+    "The log ends before that position; `X-ES-Position` of any answer says where.",
+)
+RECORD_PRUNED: Final = _kind(
+    "record-pruned",
+    410,
+    "That record was pruned",
+    "It is not in the log any more. The archive that `es-power prune` wrote has it.",
+)
+NOT_SEALED: Final = _kind(
+    "not-sealed",
+    409,
+    "No checkpoint covers that record yet",
+    "`POST /v1/audit/checkpoint`, or `es-power audit checkpoint`, signs what is there now; the service does it every "
+    "`[audit] every`.",
+)
+NO_KEY: Final = _kind(
+    "no-key",
+    409,
+    "No key is set to sign with",
+    "`es-power audit keygen FILE` makes one. Name it as `[audit] key`, and start the service anew.",
+)
+DAMAGED: Final = _kind(
+    "log-damaged",
+    500,
+    "A record is not as it was written",
+    "`es-power audit verify` says which ones, and what was done to them.",
 )
 PROBLEM_NOT_FOUND: Final = _kind("problem-not-found", 404, "There is no such kind of problem", "`/problems` lists all.")
 AMBIGUOUS: Final = _kind(

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Path
+from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
 from es_power.answers.commands import COMMANDS, LIFE, command_row, life_row
 from es_power.api import wire
-from es_power.api.asking import Asker, Cursor, Limit, Now, TheHouse, answer, etag, rows_answer
+from es_power.api.asking import Asker, Cursor, IdempotencyKey, Limit, Now, TheHouse, answer, etag, rows_answer
 from es_power.api.describe import answers
 from es_power.api.house import House
 from es_power.api.idempotency import repeated
@@ -39,15 +39,6 @@ router = APIRouter(tags=["Stop commands"])
 CommandPath = Annotated[
     str,
     Path(description="The command's id, or the beginning of it.", min_length=1, max_length=36, examples=[wire.COMMAND]),
-]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x21-\x7e]+$",
-        description="Any text of your own: the same request with the same key is done once, and answered alike.",
-    ),
 ]
 
 

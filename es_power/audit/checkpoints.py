@@ -118,6 +118,12 @@ def sealed_facts(connection: sa.Connection, database: Database) -> Iterator[tupl
                 yield Position(position), fact
 
 
+def kept_checkpoints(database: Database, *, until: Position) -> list[tuple[Position, CheckpointSealed]]:
+    """Read the checkpoints that are facts of a log up to a position, oldest first; it blocks."""
+    with database.read() as connection:
+        return [(position, fact) for position, fact in sealed_facts(connection, database) if position <= until]
+
+
 def read_pruned_claim(pruned: Pruned, keys: Sequence[VerifierKey]) -> Claim | None:
     """Read the checkpoint that stands for what was pruned; None where it is none of that size, or a given key's is."""
     try:

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 import trio
 
-from es_power.audit.keys import Signer, read_key
+from es_power.audit.keys import Signer, VerifierKey, read_key
 from es_power.audit.notes import Checkpoint, Note
 from es_power.audit.places import Place, parse_place
 from es_power.audit.stored import grow
@@ -67,6 +67,11 @@ class Sealer:
         self.last: Sealed | None = None
         #: Why the last try came to none; empty where it came to one.
         self.failure = ""
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The key that its signatures are checked with; it may be given away."""
+        return self._signer.verifier
 
     @property
     def is_fine(self) -> bool:

@@ -120,6 +120,7 @@ LISTS = [
     "/v1/gaps",
     "/v1/quarantine",
     "/v1/commands",
+    "/v1/audit/checkpoints",
 ]
 
 

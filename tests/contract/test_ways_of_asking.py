@@ -17,6 +17,8 @@ from es_power.answers.commands import COMMANDS, LIFE, command_row, life_row
 from es_power.answers.rows import GAPS, HISTORY, QUARANTINE, STATUS, doubt_row, gap_row, line_row, status_row
 from es_power.answers.spans import ANOMALIES, SEGMENTS, UPTIMES, anomaly_row, segment_row, uptime_row
 from es_power.answers.why import WHY, why_row
+from es_power.audit.keys import Signer, write_key
+from es_power.audit.sealing import Sealer
 from es_power.cli import main
 from es_power.domain.time import Timestamp
 from es_power.ingest import clock
@@ -148,6 +150,39 @@ def test_a_command_is_shown_alike_with_its_life(told: Path, tmp_path: Path) -> N
     answered = trio.run(over_http, told, f"/v1/commands/{first['id']}", tmp_path)
 
     assert answered == json.loads(json.dumps(trio.run(by_hand)))
+
+
+def test_a_proof_and_a_verdict_are_the_same_by_the_command_line_and_over_http(told: Path, tmp_path: Path) -> None:
+    sealed = Path(shutil.copy(told, tmp_path / "sealed.db"))
+
+    async def seal() -> None:
+        async with es_power.open_log(sealed, mode="write") as opened:
+            await Sealer(opened, Signer.generate("kvm-07/es-power"), [], clock=lambda: NOW).seal()
+
+    trio.run(seal)
+
+    for words, path in (("audit proof 7", "/v1/audit/proof/7"), ("audit verify", "/v1/audit/verify")):
+        assert command_line(sealed, words) == trio.run(over_http, sealed, path, tmp_path), words
+
+
+def test_a_checkpoint_is_signed_alike_by_the_command_line_and_over_http(told: Path, tmp_path: Path) -> None:
+    signer, logs = Signer.generate("kvm-07/es-power"), [tmp_path / "one.db", tmp_path / "log.db"]
+    (tmp_path / "keys").mkdir()
+    write_key(tmp_path / "keys" / "audit.key", signer, log=None)
+    config = tmp_path / "config.toml"
+    config.write_text(f'[audit]\nkey = "{tmp_path}/keys/audit.key"\n')
+    for each in logs:
+        shutil.copy(told, each)
+
+    async def over() -> Any:
+        async with running(logs[1]) as api, api.client() as client:
+            api.house.sealer = Sealer(api.house.log, signer, [], clock=lambda: NOW)
+            return (await client.post("/v1/audit/checkpoint")).json()
+
+    [printed] = command_line(logs[0], f"audit checkpoint --config {config}")
+
+    # Of the same records: what is appended beside a checkpoint does not bear on it.
+    assert {**printed, "position": 0} == {**trio.run(over), "position": 0}
 
 
 def test_what_was_true_at_another_time_is_the_same_by_every_way(told: Path, tmp_path: Path) -> None:

@@ -1,0 +1,177 @@
+"""The seal: checkpoints, the proof of one record, and whether the whole log is as it was written."""
+
+from functools import partial
+from typing import Annotated
+
+import trio
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from es_power.answers.seals import CHECKPOINTS, PROOF, SEALED, VERDICT, checkpoint_row, sealed_row, verdict_row
+from es_power.api import wire, wire_audit
+from es_power.api.access import require
+from es_power.api.asking import (
+    LARGEST,
+    Asker,
+    Cursor,
+    IdempotencyKey,
+    Limit,
+    Now,
+    TheHouse,
+    answer,
+    etag,
+    invalid,
+    rows_answer,
+)
+from es_power.api.describe import answers
+from es_power.api.idempotency import repeated
+from es_power.api.pages import DEFAULT, after as after_cursor, page
+from es_power.api.problems import (
+    CURSOR,
+    DAMAGED,
+    FORBIDDEN,
+    IN_PROGRESS,
+    KEY_REUSED,
+    NO_KEY,
+    NOT_SEALED,
+    RECORD_NOT_FOUND,
+    RECORD_PRUNED,
+    TOO_MANY,
+    TOO_SLOW,
+    ProblemError,
+)
+from es_power.audit.checkpoints import kept_checkpoints
+from es_power.audit.keys import VerifierKey
+from es_power.audit.proving import prove
+from es_power.audit.verifying import verify as verify_log
+from es_power.domain.access import Role
+from es_power.domain.custody import CheckpointSealed
+from es_power.domain.events import Position
+from es_power.errors import NoteError
+from es_power.output import Plain, as_json, plain
+from es_power.projections.queries import View
+
+router = APIRouter(tags=["The seal"])
+
+NO_KEY_GIVEN = "is no verifier key, as `es-power audit keygen` prints it"
+
+
+@router.get(
+    "/v1/audit",
+    response_model=wire_audit.Seal,
+    summary="How the log is sealed",
+    responses=answers(DAMAGED, tagged=False),
+)
+async def seal(request: Request, house: TheHouse, now: Now) -> Response:
+    """The newest checkpoint, the key that signs, and which places did not take the last one."""
+    newest = max(await _kept(now), key=lambda each: (each[1].size, each[0]), default=None)
+    sealer = house.sealer
+    body: dict[str, Plain] = {
+        "checkpoint": plain(checkpoint_row(newest), CHECKPOINTS) if newest else None,
+        "position": now.position,
+        "verifier": str(sealer.verifier) if sealer else None,
+        "key": sealer.verifier.id.hex() if sealer else None,
+        "failed": dict(sealer.last.failed) if sealer and sealer.last else {},
+        "failure": sealer.failure if sealer else "",
+    }
+    return answer(request, body, position=now.position, tag=None)
+
+
+@router.get(
+    "/v1/audit/checkpoints",
+    response_model=wire.Page[wire_audit.Checkpoint],
+    summary="All checkpoints",
+    responses=answers(CURSOR, pages=True),
+)
+async def all_checkpoints(
+    request: Request, house: TheHouse, now: Now, limit: Limit = DEFAULT, cursor: Cursor = None
+) -> Response:
+    """The checkpoints that are facts of the log, oldest first."""
+    start = after_cursor(cursor, (0,))
+    cut = page(request, await _kept(now), limit, start, lambda each: (each[0],))
+    tag = etag(house.newest.of(house.newest.checkpoints))
+    return rows_answer(request, cut, checkpoint_row, CHECKPOINTS, position=now.position, tag=tag)
+
+
+@router.get(
+    "/v1/audit/proof/{position}",
+    response_model=wire_audit.Proof,
+    summary="The proof of one record",
+    responses=answers(RECORD_NOT_FOUND, RECORD_PRUNED, NOT_SEALED, DAMAGED),
+)
+async def proof(
+    request: Request,
+    house: TheHouse,
+    now: Now,
+    position: Annotated[int, Path(ge=1, le=LARGEST, description="The record's position in the log.", examples=[4711])],
+) -> Response:
+    """What `es-power audit proof` prints, by the newest checkpoint; es_power/audit/offline.py checks it."""
+    [proved] = await trio.to_thread.run_sync(prove, now.log.database, [Position(position)])
+    tag = etag(house.newest.of(house.newest.checkpoints))
+    return answer(request, plain(proved.as_row(), PROOF), position=now.position, tag=tag)
+
+
+@router.post(
+    "/v1/audit/checkpoint",
+    status_code=201,
+    response_model=wire_audit.Sealed,
+    summary="Sign the log as it is now",
+    responses=answers(FORBIDDEN, NO_KEY, IN_PROGRESS, KEY_REUSED, DAMAGED, log=False),
+)
+async def checkpoint(request: Request, house: TheHouse, who: Asker, idempotency_key: IdempotencyKey = None) -> Response:
+    """What `es-power audit checkpoint` does, with the service's own key: signed, sent to all places, and recorded."""
+    require(who, Role.OPERATE)
+    sealer = house.sealer
+    if sealer is None:
+        raise ProblemError(NO_KEY, "the service has no key to sign with: [audit] key names none")
+
+    async def do() -> Response:
+        body = plain(sealed_row(await sealer.seal()), SEALED)
+        return Response(as_json(body), 201, {"Cache-Control": "no-store"}, "application/json")
+
+    return await repeated(house.done, who.key, idempotency_key, request.url.path, do)
+
+
+@router.get(
+    "/v1/audit/verify",
+    response_model=wire_audit.Verdict,
+    summary="Verify the whole log",
+    responses=answers(FORBIDDEN, TOO_MANY, TOO_SLOW, log=False),
+)
+async def verify(
+    house: TheHouse,
+    who: Asker,
+    key: Annotated[
+        str | None,
+        Query(
+            max_length=1000,
+            description="The verifier key that has to have signed the checkpoints of its name.",
+            examples=[wire_audit.VERIFIER],
+        ),
+    ] = None,
+) -> Response:
+    """What `es-power audit verify` does without checkpoints from outside, which alone show that none was written anew.
+
+    It reads every record, so it takes the role `admin`, and is done for one at a time. A log that takes longer than
+    30 s is one for the command line.
+    """
+    require(who, Role.ADMIN)
+    try:
+        keys = [VerifierKey.read(key)] if key is not None else []
+    except NoteError as error:
+        raise invalid([{"in": "query", "name": "key", "problem": NO_KEY_GIVEN}]) from error
+    try:
+        house.verifying.acquire_nowait()
+    except trio.WouldBlock as error:
+        raise ProblemError(TOO_MANY, "the log is being verified already", headers={"Retry-After": "10"}) from error
+    try:
+        verdict = await verify_log(house.log, keys=keys)
+    finally:
+        house.verifying.release()
+    body = as_json(plain(verdict_row(verdict), VERDICT))
+    return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
+
+
+async def _kept(now: View) -> list[tuple[Position, CheckpointSealed]]:
+    return await trio.to_thread.run_sync(partial(kept_checkpoints, now.log.database, until=now.position))
