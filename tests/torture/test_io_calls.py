@@ -109,7 +109,9 @@ def faults(writers: Forks, template: Path) -> list[Fault]:
 
 async def test_a_fault_at_any_call_costs_nothing_that_was_acknowledged(writers, template, count, report) -> None:
     every = faults(writers, template)
-    tried = every[:: count(10, 1)]
+    step = count(10, 1)
+    # One of each ten, and not always the first: that would always be of the same kind.
+    tried = [fault for number, fault in enumerate(every) if number % step == number // step % step]
     bad = {}
     for fault in tried:
         with played(writers, template, fault) as (place, ended, _):
