@@ -1,0 +1,35 @@
+"""A stop command, folded from the records of its stream."""
+
+from uuid import UUID
+
+from es_power.domain.command import CommandState, begin, evolve
+from es_power.domain.decisions import Confirmed, StopRequested, StopVerb, Withdrawn
+from es_power.domain.events import Position
+from es_power.domain.streams import command
+from es_power.testing.facts import Facts, vm
+
+
+def test_a_step_that_may_not_come_next_moves_nothing_but_the_place_of_the_last_record() -> None:
+    facts, id_ = Facts(), UUID(int=9)
+    common = {"observed_at": facts.now, "instance": vm(1), "command": id_}
+    requested = StopRequested(
+        **common,
+        host="a",
+        policy="nova-2013",
+        policy_version=1,
+        rule="f",
+        verb=StopVerb.STOP,
+        reason="It should be stopped.",
+        observation=Position(1),
+        observation_index=None,
+        record=Position(1),
+    )
+    planned = begin(facts.record(command(id_), requested))
+    confirmed = evolve(planned, facts.record(command(id_), Confirmed(**common, because=Position(1))))
+    withdrawn = evolve(
+        confirmed, facts.record(command(id_), Withdrawn(**common, because=Position(1), reason="It is off."))
+    )
+
+    assert (confirmed.state, confirmed.reason, confirmed.version) == (CommandState.PLANNED, "It should be stopped.", 2)
+    assert confirmed.last_position == planned.last_position + 1
+    assert (withdrawn.state, withdrawn.reason, withdrawn.version) == (CommandState.WITHDRAWN, "It is off.", 3)
