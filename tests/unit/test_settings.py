@@ -9,6 +9,7 @@ from es_power.errors import SettingsError
 from es_power.settings import (
     Act,
     Api,
+    Audit,
     Breaker,
     Bridge,
     Connection,
@@ -177,6 +178,9 @@ def test_every_key_of_the_files_has_a_variable(environ):
         "ES_POWER_METRICS_VM_LABELS": "never",
         "ES_POWER_QEMU_LOG_ENABLED": "false",
         "ES_POWER_QEMU_LOG_FOLDER": "/srv/qemu",
+        "ES_POWER_AUDIT_KEY": "/etc/es-power/audit.key",
+        "ES_POWER_AUDIT_EVERY": "30min",
+        "ES_POWER_AUDIT_PLACES": "file:/mnt/audit/log syslog:",
     }
 
     assert set(VARIABLES) == set(variables)
@@ -225,6 +229,7 @@ def test_every_key_of_the_files_has_a_variable(environ):
         bridge=Bridge(capacity=1024),
         lease=Lease(duration=20.0),
         qemu_log=QemuLog(enabled=False, folder="/srv/qemu"),
+        audit=Audit(key="/etc/es-power/audit.key", every=1800.0, places=("file:/mnt/audit/log", "syslog:")),
     )
 
 

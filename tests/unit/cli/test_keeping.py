@@ -16,6 +16,7 @@ from es_power.domain.states import PowerState, VmState
 from es_power.domain.streams import DECLARATIONS
 from es_power.ingest.clock import now
 from es_power.log import open_log
+from es_power.log.schema import CURRENT
 from es_power.projections.store import POWER_STATE
 from tests.unit.cli.conftest import Ask
 from tests.unit.story import WEB
@@ -178,7 +179,7 @@ def test_without_a_terminal_the_user_of_the_process_speaks(monkeypatch: pytest.M
 def test_a_log_describes_itself(ask: Ask, told: Path) -> None:
     [row] = ask("log", "info", "-o", "json").rows
 
-    assert (row["place"], row["database"], row["schema"], row["head"]) == (str(told), "SQLite", 1, 21)
+    assert (row["place"], row["database"], row["schema"], row["head"]) == (str(told), "SQLite", CURRENT, 21)
     assert (row["tables_at"], row["commands"]) == (21, 1)
     assert row["streams"]["observer/a/qemu"] == 17
 
@@ -186,4 +187,4 @@ def test_a_log_describes_itself(ask: Ask, told: Path) -> None:
 def test_upgrade_creates_a_log_and_says_its_schema(ask: Ask, tmp_path: Path) -> None:
     answer = ask("log", "upgrade", "--log", tmp_path / "new.db")
 
-    assert (answer.code, "has schema 1, and 0 records" in answer.out) == (0, True)
+    assert (answer.code, f"has schema {CURRENT}, and 0 records" in answer.out) == (0, True)

@@ -168,11 +168,14 @@ def test_a_full_disk_under_the_output_is_one_line(told: Path) -> None:
 
 
 def test_ctrl_c_ends_following_quietly_with_130(told: Path) -> None:
+    # Tests in the background are deaf to it, and so would be who follows: a handler of ours is not inherited.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     following = subprocess.Popen(
         [sys.executable, "-m", "es_power", "history", "web-1", "-f", "-n", "1", "--log", told],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    signal.signal(signal.SIGINT, before)
     assert following.stdout
     following.stdout.readline()
     following.stdout.readline()
