@@ -24,6 +24,7 @@ _TOLD: Final = (QemuStarted.__name__, QemuEnded.__name__, NovaTransitionLogged._
 _SEPARATE: Final = 60 * 1_000_000_000
 """So much later a line tells of another change than the one that was seen."""
 
+_SUSPENDED_MIGRATED: Final = (3, 1)
 _UNDER_WAY: Final = frozenset({(5, 2), (5, 3), (5, 4), (8, 0), (8, 1)})
 """Ends of what begins with a pause: a crash or core dump, a migration, a save, a panic."""
 
@@ -45,6 +46,8 @@ class Change:
     next_position: Position | None = None
     #: Whether the VM had only begun to arrive there, and went on where it came from.
     undone: bool = False
+    #: Whether it had only begun to leave, and went on there.
+    stayed: bool = False
     #: Whether it was read in another program's log, and seen by nobody.
     told: bool = False
     #: A fact by which another host showed the VM on at that moment.
@@ -104,7 +107,9 @@ async def find_change(
 
 def _is_of_no_account(change: Change) -> bool:
     off = change.from_state in {PowerState.SHUTDOWN, PowerState.CRASHED}
-    return (off and change.to_state is PowerState.NOSTATE) or change.undone or _is_a_failed_arrival(change)
+    gone = off and change.to_state is PowerState.NOSTATE
+    failed = change.undone or change.stayed or _is_a_failed_arrival(change)
+    return gone or failed or _is_a_failed_departure(change.prior, change)
 
 
 def _is_a_failed_arrival(change: Change) -> bool:
@@ -112,6 +117,13 @@ def _is_a_failed_arrival(change: Change) -> bool:
     event = change.fact.event
     announced = isinstance(event, LifecycleEvent) and (event.event, event.detail) != STOPPED_MIGRATED
     return change.elsewhere is not None and announced and change.to_state is not PowerState.RUNNING
+
+
+def _is_a_failed_departure(pause: Change | None, after: Change) -> bool:
+    """Whether it was paused to leave for another host, and then went on where it was; neither is a change."""
+    event = pause.fact.event if pause else None
+    leaves = isinstance(event, LifecycleEvent) and (event.event, event.detail) == _SUSPENDED_MIGRATED
+    return leaves and after.to_state is PowerState.RUNNING
 
 
 def _is_another(read: Change, seen: Change) -> bool:
@@ -166,6 +178,7 @@ def _seen(entries: Sequence[Entry], facts: Mapping[tuple[Position, int | None], 
             next_at=after.fact.at if after else None,
             next_position=after.fact.position if after else None,
             undone=after is not None and _is_on(change.to_state) and (after.undone or _is_a_failed_arrival(after)),
+            stayed=after is not None and _is_a_failed_departure(change, after),
             elsewhere=elsewhere,
         )
         later[change.stream] = found[place]

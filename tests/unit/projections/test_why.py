@@ -499,6 +499,26 @@ async def test_a_boot_that_was_seen_and_a_failed_arrival_soon_after_are_no_migra
     assert said(found) == (Cause.UNKNOWN, LOW), "it ran where it was before the other host showed it"
 
 
+async def test_a_pause_to_leave_for_another_host_that_failed_is_no_migration(tmp_path: Path) -> None:
+    tale = Life()
+    tale.begin()
+    tale.begin(host="b", read=False)
+    tale.observe(WEB, 3, 11)
+    tale.wait(2)
+    tale.run()
+    tale.wait(60)
+    tale.announce(WEB, 2, 1, "b")
+    tale.announce(WEB, 3, 1)
+    tale.announce(WEB, 5, 5, "b")
+    tale.announce(WEB, 4, 1)
+    tale.observe(WEB, 1, 1)
+    tale.observe(WEB, None, host="b")
+    async with asking(tale, tmp_path) as ask:
+        found = await ask()
+
+    assert said(found) == (Cause.UNKNOWN, LOW), "it went on where it was"
+
+
 async def test_a_vm_that_migrated_is_told_so_and_a_failed_arrival_is_no_end(tmp_path: Path) -> None:
     tale = Life()
     tale.begin()
