@@ -25,6 +25,7 @@ _SEPARATE: Final = 60 * 1_000_000_000
 """So much later a line tells of another change than the one that was seen."""
 
 _SUSPENDED_MIGRATED: Final = (3, 1)
+_LEAVING: Final = frozenset({STOPPED_MIGRATED, _SUSPENDED_MIGRATED})
 _UNDER_WAY: Final = frozenset({(5, 2), (5, 3), (5, 4), (8, 0), (8, 1)})
 """Ends of what begins with a pause: a crash or core dump, a migration, a save, a panic."""
 
@@ -115,7 +116,7 @@ def _is_of_no_account(change: Change) -> bool:
 def _is_a_failed_arrival(change: Change) -> bool:
     """Whether it ended where it had only begun to arrive: the VM went on running where it came from."""
     event = change.fact.event
-    announced = isinstance(event, LifecycleEvent) and (event.event, event.detail) != STOPPED_MIGRATED
+    announced = isinstance(event, LifecycleEvent) and (event.event, event.detail) not in _LEAVING
     return change.elsewhere is not None and announced and change.to_state is not PowerState.RUNNING
 
 
