@@ -482,13 +482,19 @@ async def test_the_same_boot_after_a_gap_is_no_end_of_a_host(tmp_path: Path) -> 
         assert said(await ask()) == (Cause.QEMU_FAILED, LOW)
 
 
-async def test_a_boot_that_was_seen_and_a_failed_arrival_soon_after_are_no_migration(tmp_path: Path) -> None:
+def booted_on_a_beside_b() -> Life:
+    """Two hosts, and a VM whose boot was seen on the first."""
     tale = Life()
     tale.begin()
     tale.begin(host="b", read=False)
     tale.observe(WEB, 3, 11)
     tale.wait(2)
     tale.run()
+    return tale
+
+
+async def test_a_boot_that_was_seen_and_a_failed_arrival_soon_after_are_no_migration(tmp_path: Path) -> None:
+    tale = booted_on_a_beside_b()
     tale.wait(8)
     tale.announce(WEB, 2, 1, "b")
     tale.announce(WEB, 5, 5, "b")
@@ -500,12 +506,7 @@ async def test_a_boot_that_was_seen_and_a_failed_arrival_soon_after_are_no_migra
 
 
 async def test_a_pause_to_leave_for_another_host_that_failed_is_no_migration(tmp_path: Path) -> None:
-    tale = Life()
-    tale.begin()
-    tale.begin(host="b", read=False)
-    tale.observe(WEB, 3, 11)
-    tale.wait(2)
-    tale.run()
+    tale = booted_on_a_beside_b()
     tale.wait(60)
     tale.announce(WEB, 2, 1, "b")
     tale.announce(WEB, 3, 1)
