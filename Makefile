@@ -33,7 +33,7 @@ torture: ## try every fault as often as promised, hours, or parts of it: PART=ki
 	@scripts/setup/venv dev
 	@scripts/setup/system want test
 	@ES_POWER_TORTURE=$(or $(COUNT),full) ES_POWER_TORTURE_SEED=$(SEED) ES_POWER_TORTURE_RESULTS=docs/reliability.jsonl \
-		.venv/bin/pytest -m torture $(TORTURES); status=$$?; \
+		.venv/bin/pytest --timeout 0 -m torture $(TORTURES); status=$$?; \
 		.venv/bin/python scripts/reliability.py; scripts/setup/system lack test; exit $$status
 
 test-nova: ## run the suite that needs a real Nova, a few minutes
