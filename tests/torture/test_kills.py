@@ -36,7 +36,7 @@ from tests.rigs.libvirtd import Libvirtd, libvirtd, missing_parts
 from tests.rigs.machines import fake_vm
 from tests.torture.frame import Bench
 from tests.torture.ledger import Ledger, wrong
-from tests.torture.victims import Victim
+from tests.torture.victims import PATIENCE, Victim
 
 pytestmark = [pytest.mark.torture, pytest.mark.libvirt]
 
@@ -85,13 +85,14 @@ def unrest(other: Actor) -> Iterator[None]:
             other.act(f"guest-{number}", deed)
             states[number] = state
 
-    thread = threading.Thread(target=go_on)
+    thread = threading.Thread(target=go_on, daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
-        thread.join()
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), "a libvirtd hangs"
 
 
 @pytest.fixture(scope="module")
@@ -154,9 +155,7 @@ class Lives:
     def _live(self, victim: Victim) -> None:
         said = victim.lines + self._draw.randrange(MOST)
         process = self._victims.start(victim.line)
-        while victim.lines < said:
-            os.kill(process, 0)  # it lives
-            sleep(0.001)  # nothing but looking tells
+        victim.await_lines(said, process)
         sleep(self._draw.random() * LONGEST)
         os.kill(process, signal.SIGKILL)
         assert self._victims.wait() == -signal.SIGKILL, (Path(victim.place) / "output").read_text()

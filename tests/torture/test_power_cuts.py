@@ -84,9 +84,7 @@ def cut(
         victim = Victim(log=str(log), place=str(life), seed=draw.getrandbits(32), synchronous=synchronous)
         said = victim.lines + draw.randrange(least, MOST)
         process = victims.start(victim.line)
-        while victim.lines < said:
-            os.kill(process, 0)  # it lives
-            sleep(0.001)  # nothing but looking tells
+        victim.await_lines(said, process)
         sleep(draw.random() * LONGEST)
         stop(process)
         line.cut()

@@ -4,8 +4,11 @@ A line is a `Victim` as JSON. What a victim is given to store, and what was ackn
 """
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import monotonic, sleep
+from typing import Final
 
 import trio
 
@@ -19,6 +22,9 @@ from es_power.settings import Host, Log, Settings
 from es_power.testing import vm
 from tests.rigs.forks import serve
 from tests.torture import ledger, writer
+
+PATIENCE: Final = 120
+"""Seconds in which a process that lives has said what is waited for, on any machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +53,15 @@ class Victim:
         """How many lines it and those before it have said there."""
         return self.said.read_bytes().count(b"\n") if self.said.exists() else 0
 
+    def await_lines(self, lines: int, process: int) -> None:
+        """Wait until so many lines are said, while the process lives."""
+        end = monotonic() + PATIENCE
+        while self.lines < lines:
+            if not is_alive(process) or monotonic() > end:
+                output = (Path(self.place) / "output").read_text()
+                raise AssertionError(f"it said {self.lines} of {lines} lines within {PATIENCE} s and then: {output}")
+            sleep(0.001)  # nothing but looking tells
+
     @property
     def line(self) -> str:
         return json.dumps(asdict(self))
@@ -54,6 +69,15 @@ class Victim:
     @classmethod
     def of(cls, line: str) -> "Victim":
         return cls(**json.loads(line))
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of the test's runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def live(victim: Victim) -> None:
