@@ -11,7 +11,7 @@ from typing import Final, cast
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from es_power.audit.tree import STEP, Edge, Grown, edge_at, fold, leaf_hash
+from es_power.audit.tree import STEP, Edge, Grown, edge_at, fold, leaf_hashes
 from es_power.domain.events import Position
 from es_power.errors import RecordPrunedError, SealBrokenError
 from es_power.log.database import Database
@@ -32,20 +32,21 @@ class Tree:
         self._connection = connection
         self._stored = sa.inspect(connection).has_table(TREE.name)
         self.pruned: Pruned | None = read_pruned(connection)
-        #: Of the records that are gone, all that is known.
-        self._edge: dict[tuple[int, int], bytes] = {}
+        #: What was asked for before; neighbours have most of their proofs in common.
+        self._known: dict[tuple[int, int], bytes] = {}
         if self.pruned:
+            # Of the records that are gone, this is all that is known.
             edge = Edge(self.pruned.position, self.pruned.edge)
-            self._edge = {(level, number): node for level, number, node in edge.subtrees()}
+            self._known = {(level, number): node for level, number, node in edge.subtrees()}
 
     def node(self, level: int, number: int) -> bytes:
         """The root of a whole subtree; RecordPrunedError where its records are gone, and it is not known any more."""
-        if known := self._edge.get((level, number)):
-            return known
-        base = level - level % STEP
-        width = 1 << level - base
-        nodes = self._row(base, number * width, width)
-        return fold(nodes) if nodes else self._from_halves(level, number)
+        if (known := self._known.get((level, number))) is None:
+            base = level - level % STEP
+            width = 1 << level - base
+            nodes = self._row(base, number * width, width)
+            known = self._known[level, number] = fold(nodes) if nodes else self._from_halves(level, number)
+        return known
 
     def edge(self, size: int) -> Edge:
         """The right edge of the tree over the records up to this position."""
@@ -73,7 +74,7 @@ class Tree:
         if base == 0:
             if self.pruned and first < self.pruned.position:
                 return ()
-            return [leaf_hash(each) for each in self.hashes(first, first + width)]
+            return leaf_hashes(self.hashes(first, first + width))
         if not self._stored:
             return ()
         query = (

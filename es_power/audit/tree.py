@@ -8,7 +8,7 @@ Rules of this file:
    asks for whole ones only, so where they come from (a table, a column, a proof) is the caller's matter.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import islice
 from typing import Final
@@ -20,6 +20,8 @@ STEP: Final = 8
 """Levels from one that is stored to the next: 8, 16, 24 ..."""
 
 _BLOCK: Final = 1 << STEP
+_LEAF: Final = sha256(b"\0")
+_NODE: Final = sha256(b"\1")
 
 Node = Callable[[int, int], bytes]
 """Gives the root of the whole subtree of this level and number."""
@@ -38,11 +40,29 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\1" + left + right).digest()
 
 
+def leaf_hashes(records: Iterable[bytes]) -> list[bytes]:
+    """Hash leaves; to go on from a copy costs less than to begin a hash, and these are as short as hashes get."""
+    found: list[bytes] = []
+    begin, add = _LEAF.copy, found.append
+    for record in records:
+        hashing = begin()
+        hashing.update(record)
+        add(hashing.digest())
+    return found
+
+
 def fold(nodes: Sequence[bytes]) -> bytes:
     """The root of a whole subtree, from the roots of 2^n equal ones."""
+    begin = _NODE.copy
     while len(nodes) > 1:
-        pairs = iter(nodes)
-        nodes = [sha256(b"\1" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
+        above: list[bytes] = []
+        add, pairs = above.append, iter(nodes)
+        for left, right in zip(pairs, pairs, strict=True):
+            hashing = begin()
+            hashing.update(left)
+            hashing.update(right)
+            add(hashing.digest())
+        nodes = above
     return nodes[0]
 
 
@@ -67,7 +87,7 @@ class Edge:
         whole = start + (len(records) - start) // _BLOCK * _BLOCK
         for at in range(start, whole, _BLOCK):
             # All at once: one by one, a leaf costs half as much again.
-            self._add(fold([sha256(b"\0" + each).digest() for each in records[at : at + _BLOCK]]), STEP, grown)
+            self._add(fold(leaf_hashes(records[at : at + _BLOCK])), STEP, grown)
         for record in records[whole:]:
             self._add(leaf_hash(record), 0, grown)
         return grown

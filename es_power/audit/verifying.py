@@ -9,10 +9,10 @@ Rules of this file:
    leases and tracking belong to the services that run.
 """
 
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from es_power.audit.keys import VerifierKey
 from es_power.audit.labelled import Labels
 from es_power.audit.naming import check_names, name_break
 from es_power.audit.notes import Note
-from es_power.audit.pages import check_pages, check_schema_objects, is_corrupt
+from es_power.audit.pages import PageCheck, check_schema_objects, checked_beside, is_corrupt
 from es_power.audit.tree import Edge, Grown
 from es_power.audit.verdict import Damage, Kind, Verdict
 from es_power.domain.events import START, Position
@@ -36,7 +36,7 @@ from es_power.log.chain import Chain, Row
 from es_power.log.codec import shared_codec
 from es_power.log.database import Database
 from es_power.log.pruned import hashes_there, read_pruned
-from es_power.log.queries import ROW, fetch_rows
+from es_power.log.queries import ROW, fetch_rows, walk_rows
 from es_power.log.schema import HEAD, RECORDS, STREAMS, TREE
 from es_power.log.upgrade import check_schema
 
@@ -83,9 +83,8 @@ def examine(
     outside = claims_outside(checkpoints, keys)
     check_schema(database)
     verdict: Verdict | None = None
-    # The database's own check takes as long as ours: beside it, in a thread and a transaction of its own.
-    with ThreadPoolExecutor(1) as beside:
-        pages = beside.submit(check_pages, database) if database.place.path else None
+    # The database's own check takes as long as ours, so they go side by side; in memory there is one connection only.
+    with checked_beside(database) if database.place.path else nullcontext() as pages:
         try:
             with database.read() as connection:
                 verdict = _Examination(connection, database, outside, keys, progress).run(pages)
@@ -124,20 +123,23 @@ class _Examination:
         self._roots: dict[int, bytes] = {}
         self._pruned: Position | None = None
 
-    def run(self, pages: Future[Sequence[Damage]] | None) -> Verdict:
-        """Check everything, and say what was found."""
+    def run(self, pages: Callable[[Callable[[], None]], Sequence[Damage]] | None) -> Verdict:
+        """Check everything, and say what was found; `pages` waits for what is checked beside it."""
         for step in (self._schema, self._begin, self._records, self._labels_beside, self._nodes):
             try:
                 if not step():
                     break
-            except (sa.exc.DatabaseError, OverflowError, ValueError) as error:
+            except (sa.exc.DatabaseError, sqlite3.DatabaseError, OverflowError, ValueError) as error:
                 if not is_corrupt(error):
                     raise
                 place = Position(self._chain.position + 1) if step == self._records else None
                 self._damage.append(Damage(kind=Kind.PAGES, position=place, detail=" ".join(str(error).split())))
                 break
-        found = check_pages(self._database, self._connection) if pages is None else pages.result()
-        self._damage += found
+        self._damage += (
+            PageCheck(self._database).run(self._connection)
+            if pages is None
+            else pages(lambda: self._progress(self._chain.position))
+        )
         whole = not any(each.kind in BREAKS for each in self._damage)
         pruned = self._pruned or START
         compared, changed = compare(
@@ -192,8 +194,7 @@ class _Examination:
     def _records(self) -> bool:
         """Check each record, and compute the tree; whether all were as they were written."""
         sizes = deque(sorted({claim.size for claim in self._claims if claim.size >= self._edge.size}))
-        after = _FIRST
-        while rows := self._read(after, _BATCH):
+        for rows in walk_rows(self._connection, _FIRST, _BATCH):
             begin = self._chain.position
             try:
                 self._chain.check_all(rows, self._streams)
@@ -202,7 +203,6 @@ class _Examination:
                 self._name(broken)
                 return False
             self._take(rows, sizes)
-            after = self._chain.position
             self._progress(self._chain.position)
         return self._closed()
 
@@ -270,7 +270,7 @@ class _Examination:
         return True
 
     def _labels_beside(self) -> bool:
-        self._damage += self._labels.check(self._connection, whole=self._pruned is None)
+        self._damage += self._labels.check(self._connection, pruned=self._pruned)
         return True
 
     def _nodes(self) -> bool:

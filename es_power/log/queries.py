@@ -4,7 +4,7 @@ Positions and versions have no gaps, so a limit is a bound on them.
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, cast
 from uuid import UUID
@@ -31,6 +31,10 @@ A bare tuple, since a named one costs more to build than the record costs to dec
 """
 ROW: Final = ("position", "stream", "version", "recorded_at", "topic", "state", "hash")
 """The columns of a record that its hash is computed and checked from, in the order of `Row`."""
+
+# Written once: to have SQLAlchemy write it takes as long as to check a thousand records.
+_WALK: Final = str(sa.select(*(RECORDS.c[name] for name in ROW)))
+_WALKED: Final = 10_000  # records of one statement, which PostgreSQL's driver holds at once
 
 
 class Queries:
@@ -272,6 +276,32 @@ def fetch_rows(connection: sa.Connection, sql: str, *parameters: int) -> list[Ro
     return _whatever_they_hold(
         connection, lambda: cast(list[Row], connection.exec_driver_sql(sql, parameters).cursor.fetchall())
     )
+
+
+def walk_rows(connection: sa.Connection, after: int, size: int) -> Iterator[list[Row]]:
+    """Give all records that stand after a position, so many at a time, whether or not positions are missing between.
+
+    One statement for many of these: to begin one costs as much as to read a hundred records.
+    """
+    while True:
+        cursor = connection.exec_driver_sql(
+            f"{_WALK} WHERE position > {after} ORDER BY position LIMIT {_WALKED}"
+        ).cursor
+        last = after
+        try:
+            while rows := cast(list[Row], cursor.fetchmany(size)):
+                yield rows
+                after = rows[-1][0]
+        except sqlite3.OperationalError as error:
+            if not undecodable(error):
+                raise
+            rows = fetch_rows(connection, f"{_WALK} WHERE position > {after} ORDER BY position LIMIT {size}")
+            yield rows
+            after = rows[-1][0]
+        finally:
+            cursor.close()
+        if after == last:
+            return
 
 
 def _rows_at(connection: sa.Connection, positions: Sequence[Position]) -> list[Row]:
