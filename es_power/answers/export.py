@@ -5,7 +5,7 @@ label is its text, or what is left of it where the text was forgotten: ``{"forgo
 another log is written as it stood there.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Final
 from urllib.parse import quote
@@ -60,10 +60,15 @@ class Exporter:
         self._orders: dict[tuple[str, int], Mapping[InstanceId, int]] = {}
         #: Records that could not be read, and why.
         self.unreadable: dict[Position, str] = {}
-        #: Of the records that facts were given of; what was imported says another log's.
+        #: For each fact that was given, that of its record; what was imported says another log's.
         self.positions: list[Position] = []
 
-    async def facts(self, *, after: Position, until: Position) -> AsyncIterator[Sequence[Recorded]]:
+    @property
+    def inventories(self) -> Collection[tuple[str, int]]:
+        """Stream and version of the inventories by which sweeps were read as what they say of these VMs."""
+        return self._orders.keys()
+
+    async def facts(self, *, after: Position, until: Position) -> AsyncGenerator[Sequence[Recorded], None]:
         """Give the facts with after < position <= until, some at a time."""
         log = self._view.log
         while after < until:
@@ -79,7 +84,7 @@ class Exporter:
             facts: list[Recorded] = []
             for recorded in batch:
                 if wanted := await self._wanted(recorded):
-                    self.positions.append(recorded.position)
+                    self.positions += [recorded.position] * len(wanted)
                     facts += wanted
             yield facts
 
@@ -105,10 +110,14 @@ class Exporter:
                 return []
 
 
+def labels_of(batch: Sequence[Recorded]) -> list[int]:
+    """The labels that facts refer to."""
+    return list({label.id for each in batch for label in _labels(each.event)})
+
+
 async def fact_rows(log: SqlLog, batch: Sequence[Recorded], row: Callable[[Recorded, Row], Row]) -> Sequence[Row]:
     """Write facts as rows, their labels' texts looked up at once."""
-    labels = [label for each in batch for label in _labels(each.event)]
-    texts = await log.labels(list({label.id for label in labels}))
+    texts = await log.labels(labels_of(batch))
     return [row(each, _data(each.event, texts)) for each in batch]
 
 

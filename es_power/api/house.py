@@ -14,6 +14,7 @@ from es_power.api.newest import Newest
 from es_power.api.problems import POSITION, ProblemError
 from es_power.api.sessions import Sessions
 from es_power.api.stream import Broadcast, told
+from es_power.audit.checkpoints import KeptCheckpoints
 from es_power.audit.sealing import Sealer
 from es_power.domain.custody import LabelsForgotten
 from es_power.domain.events import START, Position, Recorded
@@ -52,6 +53,8 @@ class House:
     is_ready: bool = False
     #: What signs the log; None where nothing does.
     sealer: Sealer | None = None
+    #: The checkpoints that are facts of the log.
+    checkpoints: KeptCheckpoints = field(init=False)
     #: How it goes with recording, as the service says.
     recording: Callable[[], Recording] = field(default=Recording)
     tokens: Tokens = field(default_factory=Tokens)
@@ -63,11 +66,15 @@ class House:
     done: Done = field(default_factory=Done)
     newest: Newest = field(default_factory=Newest)
     _view: View | None = None
-    #: To verify the log takes a processor for as long as it takes: one at a time.
-    verifying: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(1, max_value=1))
+    #: To verify the log, or to prove a part of it, takes a processor for as long as it takes: one at a time.
+    examining: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(1, max_value=1))
     #: Folding a past takes a worker and a second: two at a time, and what was asked for last is kept.
     _folding: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(2))
     _pasts: OrderedDict[object, View] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        """Know where the log is."""
+        self.checkpoints = KeptCheckpoints(self.log.database)
 
     @property
     def position(self) -> Position:

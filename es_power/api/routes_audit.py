@@ -1,13 +1,15 @@
-"""The seal: checkpoints, the proof of one record, and whether the whole log is as it was written."""
+"""The seal: checkpoints, proofs, parts of the log with them, and whether the whole log is as it was written."""
 
-from functools import partial
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Final
 
 import trio
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from es_power.answers.dossier import make_dossier
 from es_power.answers.seals import CHECKPOINTS, PROOF, SEALED, VERDICT, checkpoint_row, sealed_row, verdict_row
 from es_power.api import wire, wire_audit
 from es_power.api.access import require
@@ -19,15 +21,19 @@ from es_power.api.asking import (
     Limit,
     Now,
     TheHouse,
+    Then,
     answer,
     etag,
+    instant,
     invalid,
     rows_answer,
 )
 from es_power.api.describe import answers
+from es_power.api.house import House
 from es_power.api.idempotency import repeated
 from es_power.api.pages import DEFAULT, after as after_cursor, page
 from es_power.api.problems import (
+    AMBIGUOUS,
     CURSOR,
     DAMAGED,
     FORBIDDEN,
@@ -35,24 +41,28 @@ from es_power.api.problems import (
     KEY_REUSED,
     NO_KEY,
     NOT_SEALED,
+    POSITION,
     RECORD_NOT_FOUND,
     RECORD_PRUNED,
     TOO_MANY,
     TOO_SLOW,
+    VM_NOT_FOUND,
     ProblemError,
 )
-from es_power.audit.checkpoints import kept_checkpoints
+from es_power.api.routes_time import OneVm
 from es_power.audit.keys import VerifierKey
-from es_power.audit.proving import prove
+from es_power.audit.proving import newest_size, prove
 from es_power.audit.verifying import verify as verify_log
 from es_power.domain.access import Role
 from es_power.domain.custody import CheckpointSealed
-from es_power.domain.events import Position
-from es_power.errors import NoteError
+from es_power.domain.events import START, Position
+from es_power.errors import DossierError, NoteError
 from es_power.output import Plain, as_json, plain
-from es_power.projections.queries import View
+from es_power.projections.queries import View, find
 
 router = APIRouter(tags=["The seal"])
+
+_MOST_FACTS: Final = 5_000
 
 NO_KEY_GIVEN = "is no verifier key, as `es-power audit keygen` prints it"
 
@@ -65,7 +75,7 @@ NO_KEY_GIVEN = "is no verifier key, as `es-power audit keygen` prints it"
 )
 async def seal(request: Request, house: TheHouse, now: Now) -> Response:
     """The newest checkpoint, the key that signs, and which places did not take the last one."""
-    newest = max(await _kept(now), key=lambda each: (each[1].size, each[0]), default=None)
+    newest = max(await _kept(house, now), key=lambda each: (each[1].size, each[0]), default=None)
     sealer = house.sealer
     body: dict[str, Plain] = {
         "checkpoint": plain(checkpoint_row(newest), CHECKPOINTS) if newest else None,
@@ -89,7 +99,7 @@ async def all_checkpoints(
 ) -> Response:
     """The checkpoints that are facts of the log, oldest first."""
     start = after_cursor(cursor, (0,))
-    cut = page(request, await _kept(now), limit, start, lambda each: (each[0],))
+    cut = page(request, await _kept(house, now), limit, start, lambda each: (each[0],))
     tag = etag(house.newest.of(house.newest.checkpoints))
     return rows_answer(request, cut, checkpoint_row, CHECKPOINTS, position=now.position, tag=tag)
 
@@ -107,7 +117,7 @@ async def proof(
     position: Annotated[int, Path(ge=1, le=LARGEST, description="The record's position in the log.", examples=[4711])],
 ) -> Response:
     """What `es-power audit proof` prints, by the newest checkpoint; es_power/audit/offline.py checks it."""
-    [proved] = await trio.to_thread.run_sync(prove, now.log.database, [Position(position)])
+    [proved] = await trio.to_thread.run_sync(prove, house.log.database, [Position(position)], house.checkpoints)
     tag = etag(house.newest.of(house.newest.checkpoints))
     return answer(request, plain(proved.as_row(), PROOF), position=now.position, tag=tag)
 
@@ -161,17 +171,68 @@ async def verify(
         keys = [VerifierKey.read(key)] if key is not None else []
     except NoteError as error:
         raise invalid([{"in": "query", "name": "key", "problem": NO_KEY_GIVEN}]) from error
-    try:
-        house.verifying.acquire_nowait()
-    except trio.WouldBlock as error:
-        raise ProblemError(TOO_MANY, "the log is being verified already", headers={"Retry-After": "10"}) from error
-    try:
+    with _alone(house):
         verdict = await verify_log(house.log, keys=keys)
-    finally:
-        house.verifying.release()
     body = as_json(plain(verdict_row(verdict), VERDICT))
     return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
 
 
-async def _kept(now: View) -> list[tuple[Position, CheckpointSealed]]:
-    return await trio.to_thread.run_sync(partial(kept_checkpoints, now.log.database, until=now.position))
+@router.get(
+    "/v1/audit/export",
+    response_class=Response,
+    summary="A part of the log for an auditor",
+    responses={
+        **answers(VM_NOT_FOUND, AMBIGUOUS, POSITION, NOT_SEALED, RECORD_PRUNED, DAMAGED, TOO_SLOW, log=False),
+        200: {
+            "description": "A ZIP with one directory: the facts, the proof of each, the checkpoint that they lead to, "
+            "blind times, the clock, a manifest, the verifier, and a README.md that says how to check it.",
+            "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}, "example": "PK..."}},
+        },
+    },
+)
+async def export(
+    house: TheHouse,
+    now: Now,
+    since: Annotated[str | None, instant("Recorded from then on")] = None,
+    until: Annotated[str | None, instant("Recorded up to then, else up to the newest checkpoint")] = None,
+    vm: OneVm = None,
+) -> Response:
+    """What `es-power audit export` writes, of up to 5,000 facts, for one who asks at a time."""
+    then = Then(house, now)
+    after = await then.before(await then.moment(since, "since")) if since is not None else START
+    if until is not None:
+        last = (await then.moment(until, "until")).position
+        if after > last:
+            raise invalid([{"in": "query", "name": "until", "problem": "is not after since"}])
+    else:
+        last = await trio.to_thread.run_sync(newest_size, house.log.database, house.checkpoints)
+    instances = [await find(now, vm)] if vm is not None else []
+    with _alone(house):
+        try:
+            dossier = await make_dossier(
+                now, after=after, until=last, instances=instances, checkpoints=house.checkpoints, most=_MOST_FACTS
+            )
+        except DossierError as error:
+            raise invalid([{"in": "query", "name": "since", "problem": f"is too long ago: {error}"}]) from error
+        name = f"es-power-{after + 1}-{last}"
+        body = await trio.to_thread.run_sync(dossier.zipped, name)
+    headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}.zip"'}
+    return Response(body, 200, headers, "application/zip")
+
+
+@contextmanager
+def _alone(house: House) -> Iterator[None]:
+    """Do what takes a processor for a while for one who asks at a time."""
+    try:
+        house.examining.acquire_nowait()
+    except trio.WouldBlock as error:
+        raise ProblemError(TOO_MANY, "somebody is given one already", headers={"Retry-After": "10"}) from error
+    try:
+        yield
+    finally:
+        house.examining.release()
+
+
+async def _kept(house: House, now: View) -> list[tuple[Position, CheckpointSealed]]:
+    kept = await trio.to_thread.run_sync(house.checkpoints.read)
+    return [(position, fact) for position, fact in kept if position <= now.position]

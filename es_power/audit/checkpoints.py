@@ -1,6 +1,7 @@
 """Checkpoints as claims about a log: those kept outside of it, those that are facts of it, and that of a pruned one."""
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -99,29 +100,59 @@ def claims_inside(connection: sa.Connection, database: Database, keys: Sequence[
         )
 
 
+class KeptCheckpoints:
+    """The checkpoints that are facts of one log: asked again, it reads what came since, from any thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        #: Oldest first.
+        self._facts: list[tuple[Position, CheckpointSealed]] = []
+        #: Of the stream's record that was read last.
+        self._version = 0
+
+    def read(self) -> Sequence[tuple[Position, CheckpointSealed]]:
+        """Give all of them, oldest first, with their positions; it blocks."""
+        with self._lock, self._database.read() as connection:
+            rows = _audit_rows(connection, self._database, after=self._version)
+            self._facts += _sealed(rows)
+            self._version = max((version for version, *_ in rows if isinstance(version, int)), default=self._version)
+            return tuple(self._facts)
+
+    def newest(self) -> CheckpointSealed | None:
+        """Give the one that signed most; None where there is none; it blocks."""
+        return max((fact for _, fact in self.read()), key=lambda fact: fact.size, default=None)
+
+
 def sealed_facts(connection: sa.Connection, database: Database) -> Iterator[tuple[Position, CheckpointSealed]]:
     """Read the facts of checkpoints, oldest first, with their positions."""
-    codec, name = shared_codec(), CheckpointSealed.__name__
+    yield from _sealed(_audit_rows(connection, database))
+
+
+def _audit_rows(connection: sa.Connection, database: Database, after: int = 0) -> list[tuple[int, Position, Any, Any]]:
+    """Version, position, topic and state of what was said about the log after a version."""
     numbers = connection.execute(sa.select(STREAMS.c.no).where(STREAMS.c.id == stream_id(AUDIT).bytes)).scalars().all()
-    columns = [RECORDS.c[each] for each in ("position", "topic", "state")]
-    query = sa.select(*columns).where(RECORDS.c.stream == sa.bindparam("n")).order_by(RECORDS.c.version)
-    for number in numbers:
-        sql = database.compile(query, "n")
-        for position, topic, state in cast(Sequence[Any], fetch_rows(connection, sql, number)):
-            if not isinstance(topic, str) or not topic.startswith(f"{name}:"):
-                continue
-            try:
-                fact = codec.decode(topic, state)
-            except UnknownEventError:
-                continue
-            if isinstance(fact, CheckpointSealed):
-                yield Position(position), fact
+    records = RECORDS.c
+    query = (
+        sa.select(records.version, records.position, records.topic, records.state)
+        .where(records.stream == sa.bindparam("n"), records.version > sa.bindparam("v"))
+        .order_by(records.version)
+    )
+    sql = database.compile(query, "n", "v")
+    return [row for number in numbers for row in cast(list[Any], fetch_rows(connection, sql, number, after))]
 
 
-def kept_checkpoints(database: Database, *, until: Position) -> list[tuple[Position, CheckpointSealed]]:
-    """Read the checkpoints that are facts of a log up to a position, oldest first; it blocks."""
-    with database.read() as connection:
-        return [(position, fact) for position, fact in sealed_facts(connection, database) if position <= until]
+def _sealed(rows: Iterable[tuple[int, Position, Any, Any]]) -> Iterator[tuple[Position, CheckpointSealed]]:
+    codec, name = shared_codec(), CheckpointSealed.__name__
+    for _, position, topic, state in rows:
+        if not isinstance(topic, str) or not topic.startswith(f"{name}:"):
+            continue
+        try:
+            fact = codec.decode(topic, state)
+        except UnknownEventError:
+            continue
+        if isinstance(fact, CheckpointSealed):
+            yield Position(position), fact
 
 
 def read_pruned_claim(pruned: Pruned, keys: Sequence[VerifierKey]) -> Claim | None:

@@ -1,25 +1,39 @@
 #!/usr/bin/env python3
-"""Check proofs of `es-power audit proof -o json`, without es_power and without its log.
+"""Check what an auditor was given of a log of es_power, without es_power and without that log.
 
-    python3 -I offline.py --key VERIFIER_KEY PROOF.json ...
+    python3 -I offline.py --key VERIFIER_KEY DIRECTORY    what `es-power audit export` wrote
+    python3 -I offline.py --key VERIFIER_KEY PROOF.json   what `es-power audit proof -o json` printed
 
 This one file is all of it, and it needs Python's standard library alone; take it from a copy of es_power that you
 trust, and the verifier key from whoever runs the service. Of each proof it says whether the record, byte for byte, is
-in the log that was signed; it exits with 0 where all are, with 4 where one is not, with 1 where a file is no proof.
+in the log that was signed; of a directory also whether each fact in it is what its record says. It exits with 0 where
+all is so, with 4 where something is not, with 1 where something could not be checked.
 
 1. The record's hash is SHA-256 over a fixed prefix, the topic and the state (es_power/log/chain.py); the stream's id in
    it is made of its name (UUID version 5).
 2. The leaf is SHA-256(0x00 || hash), a node SHA-256(0x01 || left || right); the path leads to the root (RFC 9162).
 3. The note's text has the number of records and the root (C2SP tlog-checkpoint), and an Ed25519 signature (RFC 8032).
+4. A state is one msgpack array: a fact's fields in their order, which `layout.json` names by topic. That file is in
+   the directory, and only the one whose SHA-256 stands here is believed. In `events.jsonl` a UUID is text, a time
+   RFC 3339, other bytes are base64; where the array is shorter, the rest has the values that the layout gives.
+5. A label in a state is a number, and the SHA-256 of salt and text; of a long text the SHA-256 of all of it stands
+   between the two, and the text is its beginning. Salts are in `labels.json`.
+6. What a sweep says of one VM are two bytes of its states, or an entry of `odd`, by the VM's place in the inventory
+   that the sweep names, whose record is proved too. An imported fact of another log is a record inside a record.
 """
 
 import argparse
 import base64
+import datetime as dt
 import hashlib
 import json
+import os
 import struct
 import sys
 import uuid
+
+# SHA-256 of the `layout.json` that goes with this file.
+LAYOUT = "a98abe1cd39fbe14d93bfb9b78729d904e6038db1c1369abebfaac947586291a"
 
 # ------------------------------------------------------------------------------------ Ed25519, after RFC 8032, 5.1
 
@@ -171,15 +185,215 @@ def _hex(text, size):
     return data
 
 
+# ------------------------------------------------------------------------------------ msgpack, as far as it is used
+
+
+def unpack(data):
+    """The one value that the bytes are."""
+    value, end = _value(data, 0)
+    if end != len(data):
+        raise ValueError("bytes are left over")
+    return value
+
+
+def _value(data, at):
+    kind, at = data[at], at + 1
+    if kind < 0x80 or kind >= 0xE0:
+        return (kind if kind < 0x80 else kind - 256), at
+    if 0x90 <= kind < 0xA0:
+        return _array(data, at, kind & 15)
+    if 0xA0 <= kind < 0xC0:
+        return _string(data, at, kind & 31)
+    if kind in _FIXED:
+        return _FIXED[kind], at
+    form, more = _LONG[kind]  # no map and no extension is ever written
+    (number,) = struct.unpack_from(form, data, at)
+    at += struct.calcsize(form)
+    return more(data, at, number) if more else (number, at)
+
+
+def _array(data, at, size):
+    values = []
+    for _ in range(size):
+        value, at = _value(data, at)
+        values.append(value)
+    return values, at
+
+
+def _bytes(data, at, size):
+    if at + size > len(data):
+        raise ValueError("it is cut short")
+    return data[at : at + size], at + size
+
+
+def _string(data, at, size):
+    found, at = _bytes(data, at, size)
+    return found.decode(), at
+
+
+_FIXED = {0xC0: None, 0xC2: False, 0xC3: True}
+_LONG = {
+    **{kind: (form, _bytes) for kind, form in enumerate((">B", ">H", ">I"), 0xC4)},
+    **{kind: (form, None) for kind, form in enumerate((">f", ">d", ">B", ">H", ">I", ">Q"), 0xCA)},
+    **{kind: (form, None) for kind, form in enumerate((">b", ">h", ">i", ">q"), 0xD0)},
+    **{kind: (form, _string) for kind, form in enumerate((">B", ">H", ">I"), 0xD9)},
+    **{kind: (form, _array) for kind, form in enumerate((">H", ">I"), 0xDC)},
+}
+
+
+# ------------------------------------------------------------------------------------------------------ a directory
+
+
+class UncheckedError(Exception):
+    """It could not be checked, and why."""
+
+
+class Facts:
+    """What the records of a directory say."""
+
+    def __init__(self, proofs, layout, labels):
+        self._proofs = {proof["position"]: proof for proof in proofs}
+        self._versions = {(proof["stream"], proof["version"]): proof for proof in proofs}
+        self._layout = layout
+        self._labels = {each["id"]: each for each in labels}
+
+    def check(self, row):
+        """BadProofError where a line of `events.jsonl` is not what its record says; UncheckedError."""
+        proof = self._proofs.get(row["record"])
+        if proof is None:
+            raise BadProofError("there is no proof of its record")
+        # As text: to Python, 1 and true are the same.
+        if json.dumps(self._row(proof, row), sort_keys=True) != json.dumps(row, sort_keys=True):
+            raise BadProofError("its record says something else")
+
+    def _row(self, proof, row):
+        where = {name: proof[name] for name in ("position", "stream", "version")}
+        topic, state, recorded = proof["topic"], bytes.fromhex(proof["state"]), proof["recorded_at_ns"]
+        values = self._values(topic, state)
+        if topic.startswith("FactImported:"):
+            where = {name: values[name] for name in where}
+            where.update({"index": values["index"]} if values["index"] is not None else {})
+            topic, state, recorded = values["topic"], values["state"], values["recorded_then"]
+            values = self._values(topic, state)
+        elif topic.startswith("HostSwept:") and row["type"] == "StateObserved":
+            where["index"] = row["index"]
+            topic, values = "StateObserved:1", self._part(proof, values, row["index"])
+        data = {name: self._told(kind, values[name], row["data"][name]) for name, kind, *_ in self._layout[topic]}
+        kind = topic.partition(":")[0]
+        return {"record": row["record"], **where, "recorded_at": rfc3339(recorded), "type": kind, "data": data}
+
+    def _values(self, topic, state):
+        if topic not in self._layout:
+            raise UncheckedError(f"{topic} is not in the layout")
+        fields, values = self._layout[topic], unpack(state)
+        values += [fallback for _, _, fallback in fields[len(values) :]]
+        return {name: values[place] for place, (name, *_) in enumerate(fields)}
+
+    def _part(self, proof, sweep, index):
+        """What a sweep says of the VM at a place of its inventory."""
+        listed = self._versions.get((proof["stream"], sweep["inventory"]))
+        if listed is None:
+            raise UncheckedError("the inventory that the sweep names is not in the directory")
+        odd = {place: answer for place, *answer in sweep["odd"]}
+        state, reason = odd.get(index, sweep["states"][2 * index : 2 * index + 2])
+        instance = self._values(listed["topic"], bytes.fromhex(listed["state"]))["instances"][index]
+        rest = {name: fallback[0] for name, _, *fallback in self._layout["StateObserved:1"] if fallback}
+        same = {name: sweep[name] for name in ("observed_at", "asked_at", "connection", "number")}
+        return {**rest, **same, "instance": instance, "state": state, "reason": reason, "trigger": "sweep"}
+
+    def _told(self, kind, value, said):
+        if kind == "label" and value is not None:
+            return self._text(value[0], value[1], said)
+        if isinstance(value, list):
+            return [self._told(kind, each, None) for each in value]
+        if isinstance(value, bytes):
+            return str(uuid.UUID(bytes=value)) if kind == "uuid" else base64.b64encode(value).decode()
+        return rfc3339(value) if kind == "time" and value is not None else value
+
+    def _text(self, number, digest, said):
+        if not isinstance(said, str):
+            return {"forgotten": digest.hex()}
+        row = self._labels.get(number)
+        if row is None or row["whole"] == "":
+            raise UncheckedError(f"{said!r} cannot be compared: its salt is not there, or it was cut long ago")
+        if hashlib.sha256(bytes.fromhex(row["salt"] + (row["whole"] or "")) + said.encode()).digest() != digest:
+            raise BadProofError(f"{said!r} is not the text that it was recorded with")
+        return said
+
+
+def rfc3339(nanoseconds):
+    """A time as `events.jsonl` has it."""
+    seconds, rest = divmod(nanoseconds, 10**9)
+    moment = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc) + dt.timedelta(seconds=seconds)  # noqa: UP017 (of Python 3.11)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def check_directory(folder, key):
+    """Check all that `es-power audit export` wrote; give a summary, what is wrong, and what could not be checked."""
+    wrong, unchecked, files = [], [], {}
+    for name, digest in json.loads(_read(folder, "manifest.json"))["sha256"].items():
+        files[name] = _read(folder, name)
+        if hashlib.sha256(files[name]).hexdigest() != digest:
+            wrong.append(f"{name}: this is not the file that was written")
+    proofs = json.loads(files["proofs.json"])
+    for proof in proofs:
+        try:
+            check(proof, key)
+        except BadProofError as error:
+            wrong.append(f"record {proof['position']}: {error}")
+    if hashlib.sha256(files["layout.json"]).hexdigest() != LAYOUT:
+        unchecked.append("events.jsonl: its layout.json is of another es_power than this verifier")
+        return f"{len(proofs)} records were looked at", wrong, unchecked
+    facts, told = Facts(proofs, json.loads(files["layout.json"]), json.loads(files["labels.json"])), set()
+    for number, line in enumerate(files["events.jsonl"].decode().split("\n")[:-1], 1):
+        try:
+            row = json.loads(line)
+            facts.check(row)
+            told.add(row["record"])
+        except BadProofError as error:
+            wrong.append(f"events.jsonl, line {number}: {error}")
+        except UncheckedError as error:
+            told.add(row["record"])
+            unchecked.append(f"events.jsonl, line {number}: {error}")
+        except NO_PROOF as error:
+            wrong.append(f"events.jsonl, line {number}: it is no fact: {error!r}")
+    # An inventory may be there for the sake of the sweeps that name it.
+    owed = [each["position"] for each in proofs if not each["topic"].startswith("InventoryRecorded:")]
+    wrong += [f"record {each}: events.jsonl lacks it, or has it changed" for each in owed if each not in told]
+    return _summary(told), wrong, unchecked
+
+
+def _summary(told):
+    if not told:
+        return "no record was exported"
+    first, last = min(told), max(told)
+    between = "all between them" if len(told) == last - first + 1 else "some between them were not exported"
+    return f"{len(told)} records were looked at, {first} to {last}; {between}"
+
+
+def _read(folder, name):
+    if os.path.basename(name) != name:
+        raise ValueError(f"{name!r} is no file of a directory")
+    with open(os.path.join(folder, name), "rb") as file:
+        return file.read()
+
+
 def main():
-    """Check the files that were named."""
+    """Check what was named."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--key", required=True, help="the verifier key, as `es-power audit keygen` printed it")
-    parser.add_argument("proofs", nargs="+", metavar="PROOF.json")
+    parser.add_argument("names", nargs="+", metavar="DIRECTORY|PROOF.json")
     options = parser.parse_args()
     code = 0
-    for name in options.proofs:
+    for name in options.names:
         try:
+            if os.path.isdir(name):
+                summary, wrong, unchecked = check_directory(name, options.key)
+                print(f"{name}: {summary}: {'all is as it was signed' if not wrong else 'NOT all is as it was signed'}")
+                for said in (*wrong, *unchecked):
+                    print(f"{name}: {said}", file=sys.stderr)
+                code = 4 if wrong else code or bool(unchecked)
+                continue
             with open(name, encoding="utf-8") as file:
                 content = json.load(file)
             for proof in content if isinstance(content, list) else [content]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from es_power.audit.checkpoints import note_of, sealed_facts
+from es_power.audit.checkpoints import KeptCheckpoints, note_of
 from es_power.audit.notes import Note
 from es_power.audit.stored import Tree
 from es_power.audit.tree import inclusion
 from es_power.domain.custody import CheckpointSealed
-from es_power.domain.events import Position
+from es_power.domain.events import START, Position
 from es_power.errors import NotSealedError, RecordNotFoundError, RecordPrunedError
 from es_power.log.chain import GENESIS
 from es_power.log.database import Database
@@ -57,24 +57,23 @@ class Proof:
         }
 
 
-def prove(database: Database, positions: Sequence[Position]) -> list[Proof]:
+def prove(database: Database, positions: Sequence[Position], checkpoints: KeptCheckpoints | None = None) -> list[Proof]:
     """Prove that these records are in the log, by the newest checkpoint that is a fact of it; it blocks.
 
     Raises RecordNotFoundError, RecordPrunedError, and NotSealedError for what came after the last checkpoint.
     """
+    newest = (checkpoints or KeptCheckpoints(database)).newest()
+    if newest is None:
+        raise NotSealedError("no checkpoint of this log was signed yet; `es-power audit checkpoint` signs one")
     with database.read() as connection:
-        facts = [fact for _, fact in sealed_facts(connection, database)]
-        if not facts:
-            raise NotSealedError("no checkpoint of this log was signed yet; `es-power audit checkpoint` signs one")
-        newest = max(facts, key=lambda fact: fact.size)
         tree = Tree(connection)
         return [_prove(connection, tree, position, newest) for position in positions]
 
 
-def newest_size(database: Database) -> Position:
+def newest_size(database: Database, checkpoints: KeptCheckpoints | None = None) -> Position:
     """Up to where the newest checkpoint that is a fact of the log signed it; 0 where there is none; it blocks."""
-    with database.read() as connection:
-        return Position(max((fact.size for _, fact in sealed_facts(connection, database)), default=0))
+    newest = (checkpoints or KeptCheckpoints(database)).newest()
+    return newest.size if newest else START
 
 
 def _prove(connection: sa.Connection, tree: Tree, position: Position, sealed: CheckpointSealed) -> Proof:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
-from es_power.answers.dossier import write_dossier
+from es_power.answers.dossier import make_dossier
 from es_power.answers.seals import PROOF, SEALED, VERDICT, sealed_row, verdict_row
 from es_power.audit.checkpoints import read_checkpoints
 from es_power.audit.keys import Signer, VerifierKey, write_key
@@ -189,9 +189,11 @@ def _export(
             raise typer.BadParameter("the time ends before it begins", param_hint="'--until'")
         view = await look(opened)
         instances = [await find(view, each) for each in vm or ()]
-        return await write_dossier(view, folder, after=after, until=last, instances=instances)
+        dossier = await make_dossier(view, after=after, until=last, instances=instances)
+        await trio.to_thread.run_sync(dossier.write, folder)
+        return dossier.facts
 
-    typer.echo(f"{ask(place(log, config), question)} records are in {folder}; README.md there says how to check them")
+    typer.echo(f"{ask(place(log, config), question)} facts are in {folder}; README.md there says how to check them")
 
 
 # ------------------------------------------------------------------------------------------------------ words

@@ -141,6 +141,10 @@ class Codec:
             for older in range(version):
                 self._reads[f"{name}:{older + 1}"] = _Schema(name, len(wire.names), wire, tuple(steps[older:]))
 
+    def topic(self, event: type[Event]) -> str:
+        """The topic that a fact of this class is written with."""
+        return self._writes[event][0]
+
     def encode(self, event: Event) -> tuple[str, bytes]:
         """Give topic and state; TypeError where they could not be read back, since a record stays for ever."""
         try:

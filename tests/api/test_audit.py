@@ -1,8 +1,13 @@
 """The seal over HTTP: checkpoints, proofs and verdicts, as the command line gives them."""
 
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZipFile
+
 import httpx
 import pytest
 
+from es_power.api import routes_audit
 from es_power.audit import offline
 from es_power.audit.keys import Signer
 from es_power.audit.sealing import Sealer
@@ -143,11 +148,44 @@ async def test_damage_is_named_and_is_an_answer(sealed: Running) -> None:
 
 
 async def test_one_verification_at_a_time(sealed: Running) -> None:
-    async with sealed.house.verifying:
+    async with sealed.house.examining:
         answer = await get(sealed, "/v1/audit/verify")
 
     assert (answer.status_code, answer.json()["type"]) == (429, "/problems/too-many-requests")
     assert (await get(sealed, "/v1/audit/verify")).status_code == 200
+
+
+async def test_a_part_of_the_log_is_given_with_all_that_is_needed_to_check_it(sealed: Running, tmp_path: Path) -> None:
+    whole = await get(sealed, "/v1/audit/export?since=3&until=9")
+    with ZipFile(BytesIO(whole.content)) as archive:
+        archive.extractall(tmp_path)
+    summary, *wrong = offline.check_directory(tmp_path / "es-power-3-9", KEY)
+
+    assert (whole.status_code, whole.headers["content-type"]) == (200, "application/zip")
+    assert (summary, wrong) == ("7 records were looked at, 3 to 9; all between them", [[], []])
+    assert "es-power-3-9.zip" in whole.headers["content-disposition"]
+    assert (await as_role(sealed, Role.READ, "GET", "/v1/audit/export?since=3&until=9")).status_code == 200
+
+
+async def test_what_is_too_much_or_too_new_or_asked_for_beside_another_is_not_given(
+    sealed: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sealed.house.examining:
+        beside = await get(sealed, "/v1/audit/export")
+    monkeypatch.setattr(routes_audit, "_MOST_FACTS", 6)
+    paths = ("since=3&until=9", "until=82", "since=9&until=3", "until=99", "vm=nobody")
+    told = [beside, *[await get(sealed, f"/v1/audit/export?{each}") for each in paths]]
+
+    assert [(each.status_code, each.json()["type"].removeprefix("/problems/")) for each in told] == [
+        (429, "too-many-requests"),
+        (422, "invalid-request"),
+        (422, "invalid-request"),
+        (422, "invalid-request"),
+        (409, "position-not-reached"),
+        (404, "vm-not-found"),
+    ]
+    monkeypatch.undo()
+    assert (await get(sealed, "/v1/audit/export?until=82")).json()["type"] == "/problems/not-sealed"
 
 
 async def test_what_cannot_be_done_is_a_problem_with_its_page(api: Running) -> None:

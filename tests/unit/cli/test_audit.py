@@ -100,7 +100,7 @@ def test_an_auditor_gets_all_that_is_needed_to_check_a_part_of_the_log(log: Path
 
     assert (made.code, made.err) == (0, "")
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert (manifest["records"], manifest["after"], manifest["until"]) == (7, 2, 9)
+    assert (manifest["facts"], manifest["after"], manifest["until"]) == (7, 2, 9)
     for name, digest in manifest["sha256"].items():
         assert sha256((folder / name).read_bytes()).hexdigest() == digest
     assert len((folder / "events.jsonl").read_text().splitlines()) == 7

@@ -1,0 +1,181 @@
+"""An auditor needs a dossier, a verifier key and one file of Python: nothing in it is changed without being named."""
+
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from hashlib import sha256
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from es_power.audit import offline
+from es_power.cli import main
+from tests.unit.story import WEB
+
+
+@pytest.fixture(scope="module")
+def made(told: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A directory with a log that was signed, with what another log told in it, and its dossier; the verifier key."""
+    folder = tmp_path_factory.mktemp("dossier")
+    log, config = folder / "log.db", folder / "config.toml"
+    shutil.copy(told, log)
+    (folder / "key").mkdir()
+    config.write_text(f'[log]\npath = "{log}"\n[audit]\nkey = "{folder}/key/audit.key"\n')
+    (folder / "lines").write_text(run("export", "--log", told))
+    run("import", "jsonl", folder / "lines", "--config", config)
+    key = run("audit", "keygen", "--config", config)
+    run("audit", "checkpoint", "--config", config)
+    run("audit", "export", folder / "all", "--config", config)
+    return folder, key.strip()
+
+
+def run(*arguments: object) -> str:
+    with redirect_stdout(StringIO()) as out:
+        assert main([str(argument) for argument in arguments]) == 0
+    return out.getvalue()
+
+
+@pytest.fixture
+def key(made: tuple[Path, str]) -> str:
+    return made[1]
+
+
+@pytest.fixture
+def dossier(made: tuple[Path, str], tmp_path: Path) -> Path:
+    """All that was signed."""
+    return Path(shutil.copytree(made[0] / "all", tmp_path / "all"))
+
+
+def test_all_that_is_in_it_is_checked_by_its_verifier_alone(dossier: Path, key: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "verify.py", "--key", key, "."],
+        cwd=dossier,
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    imported = sum("FactImported" in line for line in (dossier / "proofs.json").read_text().splitlines())
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert imported > 10
+    assert done.stdout == (
+        f".: {21 + imported} records were looked at, 1 to {21 + imported}; all between them: all is as it was signed\n"
+    )
+
+
+CHANGES = {
+    "a field": ('"state": 5', '"state": 1'),
+    "a kind of value": ('"clock_synchronised": null', '"clock_synchronised": false'),
+    "a field's name": ('"reason":', '"season":'),
+    "a text": ('"why": "not needed"', '"why": "a mistake"'),
+    "a text that is said to be forgotten": ('"why": "not needed"', '"why": {"forgotten": "00"}'),
+    "a time": ('"recorded_at": "20', '"recorded_at": "19'),
+    "a stream": ('"stream": "observer/a/qemu"', '"stream": "observer/b/qemu"'),
+    "a kind": ('"type": "LifecycleEvent"', '"type": "StateObserved"'),
+    "what is no fact": ('"data":', '"date":'),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_whoever_changes_a_fact_and_the_manifest_is_found(dossier: Path, key: str, change: str) -> None:
+    old, new = CHANGES[change]
+    path = dossier / "events.jsonl"
+    lines = path.read_text().splitlines()
+    number, line = next((number, line) for number, line in enumerate(lines) if old in line)
+    lines[number] = line.replace(old, new, 1)
+    path.write_text("".join(f"{each}\n" for each in lines))
+    rewrite_manifest(dossier)
+    _, wrong, _ = offline.check_directory(dossier, key)
+
+    assert any(each.startswith(f"events.jsonl, line {number + 1}: ") for each in wrong)
+
+
+def test_a_fact_that_was_left_out_or_added_is_found(dossier: Path, key: str) -> None:
+    path = dossier / "events.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    row = json.loads(lines[5])
+    path.write_text("".join([*lines[:5], *lines[6:], json.dumps({**row, "record": 9999}) + "\n"]))
+    rewrite_manifest(dossier)
+    _, wrong, _ = offline.check_directory(dossier, key)
+
+    assert [each.partition(":")[0] for each in wrong] == [f"events.jsonl, line {len(lines)}", f"record {row['record']}"]
+
+
+def test_what_was_damaged_on_the_way_is_named(dossier: Path, key: str) -> None:
+    (dossier / "gaps.jsonl").write_text("")
+    _, wrong, _ = offline.check_directory(dossier, key)
+
+    assert wrong == ["gaps.jsonl: this is not the file that was written"]
+
+
+def test_another_layout_is_not_believed(dossier: Path, key: str) -> None:
+    """Else whoever changes the names of fields there has facts say what they never said."""
+    path = dossier / "layout.json"
+    path.write_text(path.read_text().replace('"reason"', '"season"'))
+    path.with_name("events.jsonl").write_text((dossier / "events.jsonl").read_text().replace('"reason"', '"season"'))
+    rewrite_manifest(dossier)
+    _, wrong, unchecked = offline.check_directory(dossier, key)
+
+    assert (wrong, len(unchecked)) == ([], 1)
+    assert "of another es_power" in unchecked[0]
+
+
+def test_a_name_that_leads_elsewhere_is_not_read(dossier: Path, key: str) -> None:
+    (dossier / "manifest.json").write_text(json.dumps({"sha256": {"../dossier/README.md": ""}}))
+
+    with pytest.raises(ValueError, match="no file of a directory"):
+        offline.check_directory(dossier, key)
+
+
+def test_what_sweeps_say_of_one_vm_is_read_from_their_bytes(made: tuple[Path, str], tmp_path: Path) -> None:
+    folder, key = tmp_path / "web", made[1]
+    run("audit", "export", folder, "--vm", WEB, "--log", made[0] / "log.db")
+    summary, wrong, unchecked = offline.check_directory(folder, key)
+    assert (wrong, unchecked) == ([], [])
+    assert "some between them were not exported" in summary
+
+    lines = (folder / "events.jsonl").read_text().splitlines()
+    swept = [number for number, line in enumerate(lines) if '"index": 0' in line and "imported" not in line]
+    for wanted, changed in (("state", 3), ("instance", str(WEB).replace("1", "2"))):
+        row = json.loads(lines[swept[0]])
+        row["data"][wanted] = changed
+        (folder / "events.jsonl").write_text("\n".join([json.dumps(row), *lines[1:], ""]))
+        rewrite_manifest(folder)
+        assert offline.check_directory(folder, key)[1]
+    proofs = json.loads((folder / "proofs.json").read_text())
+    (folder / "events.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    kept = [each for each in proofs if not each["topic"].startswith("InventoryRecorded:")]
+    (folder / "proofs.json").write_text(json.dumps(kept))
+    rewrite_manifest(folder)
+    _, wrong, unchecked = offline.check_directory(folder, key)
+
+    assert (wrong, len(unchecked)) == ([], len(swept))
+
+
+def test_from_the_command_line_it_says_what_is_wrong(
+    dossier: Path, key: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(dossier, dossier.with_name("other"))
+    (dossier.with_name("other") / "README.md").write_text("")
+    monkeypatch.setattr(sys, "argv", ["verify.py", "--key", key, str(dossier), str(dossier.with_name("other"))])
+
+    assert offline.main() == 4
+    out, err = capsys.readouterr()
+    assert [line.rpartition(": ")[2] for line in out.splitlines()] == [
+        "all is as it was signed",
+        "NOT all is as it was signed",
+    ]
+    assert err.endswith("README.md: this is not the file that was written\n")
+
+
+def rewrite_manifest(folder: Path) -> None:
+    """Do what anybody can who changes a file."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    names = manifest["sha256"]
+    manifest["sha256"] = {name: sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    path.write_text(json.dumps(manifest))
