@@ -3,11 +3,13 @@
 Rules of this file:
 1. A checkpoint in a place is on disk when `put` returns, file and directory, as far as the place can say.
 2. A place fails alone, with OSError; what others did is done.
+3. A place is worth as much as it is out of reach of whoever can write the log: `beside` says how near it is.
 """
 
 import os
 import socket
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -33,6 +35,11 @@ class FilePlace:
 
     path: Path
 
+    @property
+    def folder(self) -> Path:
+        """The directory in which it is."""
+        return self.path.parent
+
     def put(self, note: Note) -> None:
         """Append it; what an earlier one left unfinished is closed by an empty line first."""
         created = not self.path.exists()
@@ -56,6 +63,11 @@ class FolderPlace:
     """A directory with one file for each checkpoint, named by its size and key, so that names sort as they grew."""
 
     path: Path
+
+    @property
+    def folder(self) -> Path:
+        """The directory in which they are: itself."""
+        return self.path
 
     def put(self, note: Note) -> None:
         """Write it beside, and give it its name when it is whole."""
@@ -94,6 +106,30 @@ def parse_place(text: str) -> Place:
         return FilePlace(Path(rest)) if kind == "file" else FolderPlace(Path(rest))
     msg = f"{text!r} is no place for checkpoints: file:/PATH, directory:/PATH or syslog:"
     raise ValueError(msg)
+
+
+class Beside(StrEnum):
+    """How near a place is to the log."""
+
+    #: Who can write the log can write what contradicts it.
+    FOLDER = "in the folder of the log: whoever can write the log can write its checkpoints too"
+    #: A disk that fails takes both, and so may whoever administers it.
+    MOUNT = "on the mount of the log: a disk that fails, or who administers it, takes both"
+
+
+def beside(place: Place, log: Path) -> Beside | None:
+    """How near a place is to a log's file; None where it is on another mount, or is none of the file system."""
+    if not isinstance(place, FilePlace | FolderPlace):
+        return None
+    log_folder, folder = log.resolve().parent, place.folder.resolve()
+    if folder == log_folder:
+        return Beside.FOLDER
+    return Beside.MOUNT if _device(folder) == _device(log_folder) else None
+
+
+def _device(folder: Path) -> int:
+    """The device of a directory, or of where it would be made."""
+    return next(each for each in (folder, *folder.parents) if each.exists()).stat().st_dev
 
 
 def _sync(folder: Path) -> None:

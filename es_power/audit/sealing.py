@@ -17,14 +17,14 @@ import trio
 
 from es_power.audit.keys import Signer, VerifierKey, read_key
 from es_power.audit.notes import Checkpoint, Note
-from es_power.audit.places import Place, parse_place
+from es_power.audit.places import Beside, Place, beside, parse_place
 from es_power.audit.stored import grow
 from es_power.audit.tree import Edge
 from es_power.domain.custody import CheckpointSealed
 from es_power.domain.events import Event, Position
 from es_power.domain.ports import Append, Clock, Write
 from es_power.domain.streams import AUDIT
-from es_power.errors import ConcurrentAppendError, LogError
+from es_power.errors import ConcurrentAppendError, LogError, SettingsError
 from es_power.log import SqlLog
 from es_power.settings import Audit
 
@@ -72,6 +72,11 @@ class Sealer:
     def verifier(self) -> VerifierKey:
         """The key that its signatures are checked with; it may be given away."""
         return self._signer.verifier
+
+    @property
+    def near(self) -> Mapping[str, Beside]:
+        """The places that are near the log, and how near."""
+        return near_places(self._log.database.place.path, tuple(self._places))
 
     @property
     def is_fine(self) -> bool:
@@ -142,13 +147,31 @@ class Sealer:
 def sealer_of(
     log: SqlLog, audit: Audit, *, clock: Clock, beside: Callable[[], Sequence[Event]] = tuple
 ) -> Sealer | None:
-    """Who seals a log as the settings say, or None where they name no key; KeyFileError where that cannot be read."""
-    return Sealer(log, read_key(Path(audit.key)), audit.places, clock=clock, beside=beside) if audit.key else None
+    """Who seals a log as the settings say, or None where they name no key.
+
+    KeyFileError where that cannot be read, SettingsError where a place is in the folder of the log.
+    """
+    if not audit.key:
+        return None
+    near = near_places(log.database.place.path, audit.places)
+    if refused := [text for text, nearness in near.items() if nearness is Beside.FOLDER]:
+        raise SettingsError([f"[audit] places: {text} is {Beside.FOLDER}; name one elsewhere" for text in refused])
+    return Sealer(log, read_key(Path(audit.key)), audit.places, clock=clock, beside=beside)
+
+
+def near_places(log: Path | None, places: Sequence[str]) -> Mapping[str, Beside]:
+    """The places that are near the log, which is a file, and how near."""
+    if log is None:
+        return {}
+    found = {text: beside(parse_place(text), log) for text in places}
+    return {text: nearness for text, nearness in found.items() if nearness}
 
 
 @asynccontextmanager
 async def sealing(sealer: Sealer, every: float) -> AsyncIterator[None]:
     """Seal the log while the block runs, every so many seconds from now on, and once more at its end."""
+    for place, nearness in sealer.near.items():
+        structlog.get_logger().warning("a place for checkpoints is near the log", place=place, problem=str(nearness))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sealer.run, every)
         try:

@@ -2,7 +2,7 @@
 
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,6 +10,8 @@ import sqlalchemy as sa
 import trio
 import typer
 
+from es_power.audit.places import Beside
+from es_power.audit.sealing import near_places
 from es_power.cli.checks import Check, Result, failed
 from es_power.cli.nova_checks import NOVA_CONF, Observed, nova_checks, read_nova_conf
 from es_power.cli.qemu_log_checks import qemu_log_checks
@@ -68,6 +70,7 @@ async def _examine(settings: Settings) -> list[Check]:
             checks += await trio.to_thread.run_sync(lambda: list(qemu_log_checks(host, settings)))  # noqa: B023 (at once)
     checks += [check async for check in nova_checks(settings, observed)]
     checks.append(await trio.to_thread.run_sync(_log, settings.log.path))
+    checks += await trio.to_thread.run_sync(lambda: list(_checkpoint_places(settings)))
     checks.append(_clock())
     return checks
 
@@ -167,6 +170,22 @@ def _new_log(path: Path) -> Check:
         mend = f"make {folder} writable for this user, or name another place by --log"
         return Check("log", Result.FAILED, f"{path} cannot be created: {refused.strerror}", mend)
     return Check("log", Result.OK, f"{path} is not there yet; `es-power run` will create it")
+
+
+def _checkpoint_places(settings: Settings) -> Iterator[Check]:
+    """Judge where checkpoints are kept, if they are: near the log, they vouch for little."""
+    if not settings.audit.key or not settings.audit.places:
+        return
+    near = near_places(parse_place(settings.log.path).path, settings.audit.places)
+    for place in settings.audit.places:
+        match near.get(place):
+            case None:
+                yield Check("checkpoints", Result.OK, f"{place} is not near the log")
+            case nearness:
+                result = Result.FAILED if nearness is Beside.FOLDER else Result.FINDING
+                yield Check(
+                    "checkpoints", result, f"{place} is {nearness}", "name a place on another mount, or syslog:"
+                )
 
 
 def _clock() -> Check:

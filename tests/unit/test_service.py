@@ -329,7 +329,8 @@ async def until_swept(log: SqlLog, count: int) -> None:
 
 
 async def test_a_service_seals_its_log_from_the_start_and_with_its_last_word_in_it(tmp_path: Path) -> None:
-    signer, outside = Signer.generate("host-1/es-power"), tmp_path / "outside"
+    signer, outside = Signer.generate("host-1/es-power"), tmp_path / "elsewhere" / "checkpoints"
+    outside.parent.mkdir()
     write_key(tmp_path / "key", signer, log=None)
     wanted = msgspec.structs.replace(
         settings(tmp_path / "log.db"), audit=Audit(key=str(tmp_path / "key"), places=(f"file:{outside}",))

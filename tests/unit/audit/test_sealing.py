@@ -2,21 +2,26 @@
 
 import socket
 import threading
+from pathlib import Path
 
 import pytest
+import structlog
 import trio
 import trio.testing
 
+from es_power.audit import sealing as sealing_module
 from es_power.audit.checkpoints import note_of, read_checkpoints
-from es_power.audit.places import FilePlace, FolderPlace, SyslogPlace, parse_place
-from es_power.audit.sealing import Sealer, sealing
+from es_power.audit.keys import write_key
+from es_power.audit.places import Beside, FilePlace, FolderPlace, SyslogPlace, parse_place
+from es_power.audit.sealing import Sealer, near_places, sealing
 from es_power.audit.verifying import verify
 from es_power.domain.custody import CheckpointSealed
 from es_power.domain.events import ServiceStopped
 from es_power.domain.streams import AUDIT
 from es_power.domain.time import Timestamp
-from es_power.errors import LogUnavailableError, NoteError
+from es_power.errors import LogUnavailableError, NoteError, SettingsError
 from es_power.log import open_log
+from es_power.settings import Audit
 from es_power.testing.log_contract import append_of, lifecycle
 from tests.unit.audit.rigs import SIGNER, write_log
 
@@ -185,6 +190,40 @@ def test_places_are_written_as_urls(tmp_path):
     for wrong in ("", "/a/b", "file:a", "s3://bucket", "directory:"):
         with pytest.raises(ValueError, match="no place for checkpoints"):
             parse_place(wrong)
+
+
+def test_a_place_is_as_near_as_its_directory(tmp_path):
+    log, elsewhere = tmp_path / "log.db", Path("/proc/here")  # a file system of its own on every machine
+    (tmp_path / "link").symlink_to(tmp_path)
+    near = near_places(
+        log,
+        [
+            f"file:{tmp_path}/checkpoints",
+            f"directory:{tmp_path}",
+            f"file:{tmp_path}/link/x",
+            f"directory:{tmp_path}/folder/to/be",
+            f"file:{elsewhere}",
+            "syslog:",
+        ],
+    )
+
+    assert list(near.values()) == [Beside.FOLDER, Beside.FOLDER, Beside.FOLDER, Beside.MOUNT]
+    assert near_places(None, [f"file:{tmp_path}/checkpoints"]) == {}
+
+
+async def test_a_place_in_the_folder_of_the_log_is_refused_and_one_on_its_mount_is_warned_of(path, tmp_path):
+    write_key(tmp_path / "key", SIGNER, log=None)
+    async with open_log(path, mode="write", poll=0) as log:
+        beside_it = Audit(key=str(tmp_path / "key"), places=(f"file:{tmp_path}/x", "syslog:"))
+        with pytest.raises(SettingsError, match=f"{tmp_path}/x is in the folder of the log: .*; name one elsewhere"):
+            sealing_module.sealer_of(log, beside_it, clock=lambda: AT)
+        on_its_mount = Audit(key=str(tmp_path / "key"), places=(f"file:{tmp_path}/folder/x",))
+        sealer = sealing_module.sealer_of(log, on_its_mount, clock=lambda: AT)
+        with structlog.testing.capture_logs() as said:
+            async with sealing(sealer, 3600.0):
+                pass
+
+    assert [each["place"] for each in said if "near the log" in each["event"]] == [f"file:{tmp_path}/folder/x"]
 
 
 def test_a_file_without_a_checkpoint_says_so(tmp_path):

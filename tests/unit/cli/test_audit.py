@@ -150,3 +150,16 @@ def test_a_table_has_a_line_for_each_checkpoint_and_each_damage(log: Path, ask: 
     assert damage.startswith("damage 1 ")
     assert "truncated: " in damage
     assert "{" not in told.out
+
+
+def test_doctor_judges_where_checkpoints_are_kept(log: Path, ask: Ask, config: Path) -> None:
+    folder = config.parent
+    places = f'["file:{log.parent}/x", "directory:{folder}/elsewhere", "syslog:"]'
+    config.write_text(f'[audit]\nkey = "{folder}/elsewhere/audit.key"\nplaces = {places}\n')
+    doctor = ask("doctor", "--log", log, "--uri", "test:///default", "--config", config, "-o", "json")
+    ask("audit", "keygen", "--log", log, "--config", config)
+    sealed = ask("audit", "checkpoint", "--log", log, "--config", config)
+
+    assert [row["result"] for row in doctor.rows if row["check"] == "checkpoints"] == ["failed", "finding", "ok"]
+    assert sealed.code == 2
+    assert "x is in the folder of the log" in sealed.err
