@@ -118,6 +118,9 @@ class Desk:
     def obstacle(self, request: StopRequested) -> tuple[str, float] | None:
         """What keeps a command back now, and for how many seconds at most until it is worth asking again."""
         keeping, host = self.models.keeping, self.place.host
+        if (aside := self.models.fleet.doubt(request.instance)) is not None:
+            # It may be somebody's word that the guest is to run; whoever can read it begins with a fold that has it.
+            return f"record {aside.position}, which may be about the instance, cannot be read or applied", float("inf")
         if keeping.holds_on(request.instance, self.host):
             return "a person holds it", float("inf")
         if self.tripped or self.host in keeping.breakers:

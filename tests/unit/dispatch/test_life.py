@@ -1,10 +1,12 @@
 """A command under an actor, from its request to its end."""
 
+import pytest
 import trio
 
 from es_power.dispatch.stopper import Outcome, Result
 from es_power.domain.decisions import (
     Approved,
+    CommandEvent,
     Confirmed,
     LookedAgain,
     Refused,
@@ -14,9 +16,12 @@ from es_power.domain.decisions import (
     StopVerb,
     Withdrawn,
 )
-from es_power.domain.events import RecordDeclared
+from es_power.domain.events import InstanceId, RecordDeclared
 from es_power.domain.states import VmState
+from es_power.ingest.clock import now
 from es_power.log import SqlLog
+from es_power.log.codec import Codec
+from es_power.projections.fleet import Fleet
 from es_power.settings import Act
 from es_power.testing.hypervisor import FakeHypervisor
 from tests.unit.dispatch.conftest import house, say
@@ -139,3 +144,34 @@ async def test_what_never_arrived_is_looked_at_and_tried_again(log: SqlLog) -> N
 
     assert life == LIFE
     assert len(h.stopper.sent) == 2
+
+
+@pytest.mark.parametrize("heeded", [True, False], ids=["as it is", "without the doubt"])
+async def test_what_was_approved_is_not_sent_once_its_instance_is_in_doubt(
+    log: SqlLog, heeded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not heeded:
+        monkeypatch.setattr(Fleet, "doubt", lambda *_: None)
+    host = FakeHypervisor()
+    web, db = host.add("web-1", state=1, reason=1), host.add("db-1", state=1, reason=1)
+
+    async with house(log, host, mode="approve") as h:
+        for vm in (web, db):
+            await say(log, vm, VmState.STOPPED)
+        hold = await h.actor.hold(instance=None, until=None, by="ann", why="not yet")
+        for request in await h.until(StopRequested, 2):
+            await h.actor.approve(request.command, by="ann", why="go")
+        await say_in_words_of_tomorrow(log, web)
+        await h.actor.release(hold, by="ann", why="now")
+        await h.until(Confirmed, 1 if heeded else 2)
+        steps = [(type(each).__name__, each.instance == web) for each in await h.facts(CommandEvent)]
+
+    assert {vm for vm, _ in h.stopper.sent} == ({db} if heeded else {db, web})
+    assert (("Sent", True) in steps) is not heeded
+    assert ("Withdrawn", True) not in steps
+
+
+async def say_in_words_of_tomorrow(log: SqlLog, vm: InstanceId) -> None:
+    """Declare that a VM is to run, as a newer version writes it and this one cannot read it."""
+    tomorrow = Codec(upcasters={("RecordDeclared", 1): lambda values: values})
+    await say(SqlLog(log.database, clock=now, codec=tomorrow), vm, VmState.ACTIVE)
