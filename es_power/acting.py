@@ -94,6 +94,7 @@ class Acts:
         another actor has one of the hosts; TakenOverError where another took one over.
         """
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._patient.watch)
             for name, hypervisor in hosts:
                 try:
                     host = name or await _hostname(hypervisor)

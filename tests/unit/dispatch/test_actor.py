@@ -1,9 +1,11 @@
 """What people say to an actor, what keeps commands back, and what a second or a later actor may do: nothing unasked."""
 
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from es_power.dispatch.stopper import Outcome, Result
 from es_power.domain.command import CommandState
@@ -23,7 +25,7 @@ from es_power.domain.decisions import (
     StopRequested,
     Withdrawn,
 )
-from es_power.domain.events import GapClosed, InstanceId
+from es_power.domain.events import GapClosed, InstanceId, Position
 from es_power.domain.ports import Append, Write
 from es_power.domain.states import VmState
 from es_power.domain.streams import command as command_stream
@@ -391,3 +393,34 @@ async def test_what_was_requested_before_the_host_was_booted_is_withdrawn(
     assert withdrawn.reason == "the host was booted since, or may have been"
     assert again.command != first.command
     assert len(h.stopper.sent) == 1
+
+
+async def test_an_actor_whose_append_has_no_answer_says_so(
+    log: SqlLog, host: FakeHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("es_power.log.patience.SLOW", 0.02)
+    # By a log of its own, as in a process of its own: nobody else's append hangs.
+    its = HangingLog(log.database, clock=now, poll=0.02)
+    async with observing(log, host), acting(its, host, FakeStopper(host), settings(log)) as acts:
+        its.answers = trio.Event()
+        with capture_logs() as lines:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(acts.actors["host-1"].hold, instance=None, until=None, by="ann", why="x"))
+                with trio.fail_after(5):
+                    while not lines:
+                        await trio.sleep(0.01)
+                its.answers.set()
+
+    assert lines[0]["event"] == "the log cannot be written; trying on"
+    assert lines[0]["because"] == "it has not answered for 0.02 s"
+
+
+class HangingLog(SqlLog):
+    """Answers no append until it may."""
+
+    answers = trio.Event()
+    answers.set()
+
+    async def append(self, append: Append) -> Position:
+        await self.answers.wait()
+        return await super().append(append)
