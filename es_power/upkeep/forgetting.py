@@ -9,6 +9,7 @@ Rules of this file:
 
 import re
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -20,7 +21,7 @@ from es_power.domain.events import START, InstanceEvent, InstanceId, InstanceNam
 from es_power.domain.logged import FactImported
 from es_power.domain.streams import told_host
 from es_power.domain.time import Timestamp
-from es_power.errors import TextNotFoundError
+from es_power.errors import TextNotFoundError, UnknownEventError
 from es_power.log import SqlLog
 from es_power.log.codec import Raw
 from es_power.log.erasing import scrub
@@ -122,17 +123,22 @@ class _Search:
     def visit(self, batch: Sequence[RawRecord]) -> None:
         """Look at bare records."""
         for position, stream, _, _, kind, raw in batch:
-            name, fields = self._inner(raw) if kind == _IMPORTED else (kind, raw)
-            borne = self._codec.raw_labels(name, fields)
-            if name != _NAMED and self._texts.isdisjoint(borne.values()):
-                continue
-            event = self._codec.build(name, fields, position=position)
-            instance, host = (event.instance if isinstance(event, InstanceEvent) else None), told_host(stream)
-            for field, label in borne.items():
-                bearer = Naming(label=label, kind=name, field=field, position=position, host=host, instance=instance)
-                self.bearers.setdefault(label, bearer)
-                if name == _NAMED and instance and label in self._called and self._host in {"", host}:
-                    self._meant.add(instance)
+            # What cannot be read bears nothing that could be told. An error that leaves here would have the whole batch
+            # read again for each such record.
+            with suppress(UnknownEventError):
+                self._look(position, stream, *(self._inner(raw) if kind == _IMPORTED else (kind, raw)))
+
+    def _look(self, position: Position, stream: str, name: str, fields: Raw) -> None:
+        borne = self._codec.raw_labels(name, fields)
+        if name != _NAMED and self._texts.isdisjoint(borne.values()):
+            return
+        event = self._codec.build(name, fields, position=position)
+        instance, host = (event.instance if isinstance(event, InstanceEvent) else None), told_host(stream)
+        for field, label in borne.items():
+            bearer = Naming(label=label, kind=name, field=field, position=position, host=host, instance=instance)
+            self.bearers.setdefault(label, bearer)
+            if name == _NAMED and instance and label in self._called and self._host in {"", host}:
+                self._meant.add(instance)
 
     def _inner(self, raw: Raw) -> tuple[str, Raw]:
         """Open a fact of another log; its labels are this one's."""

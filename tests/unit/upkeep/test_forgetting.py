@@ -4,6 +4,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -12,17 +13,20 @@ import trio
 
 from es_power.cli import main
 from es_power.domain.custody import LabelsForgotten
+from es_power.domain.logged import FactImported
+from es_power.domain.ports import Append, Write
 from es_power.domain.states import PowerState, VmState
-from es_power.domain.streams import AUDIT
+from es_power.domain.streams import AUDIT, imported
 from es_power.domain.time import Timestamp
 from es_power.errors import TextNotFoundError
 from es_power.ingest.declarations import declare
 from es_power.log import open_log
+from es_power.log.queries import RawRecord
 from es_power.projections.queries import FORGOTTEN, look, texts
 from es_power.replay import verify
 from es_power.testing.hypervisor import FakeHypervisor
 from es_power.upkeep.checking import check
-from es_power.upkeep.forgetting import find_namings, forget
+from es_power.upkeep.forgetting import _Search, find_namings, forget
 from tests.unit.story import DB, WEB, one_host
 from tests.unit.test_service import running, seen
 
@@ -149,3 +153,34 @@ async def test_a_running_service_holds_on_to_nothing_and_does_not_name_the_vm_ag
         assert label is not None
         assert (await texts(log, [label]))(label) == FORGOTTEN
         assert b"marie-laptop" not in bytes_of(place)
+
+
+async def test_facts_of_a_newer_log_are_passed_over_in_one_go(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them once had the whole batch read again."""
+    seen: list[int] = []
+    visit = _Search.visit
+
+    def counted(search: _Search, batch: Sequence[RawRecord]) -> None:
+        seen.append(len(batch))
+        visit(search, batch)
+
+    monkeypatch.setattr(_Search, "visit", counted)
+    facts = [
+        FactImported(
+            observed_at=AT,
+            stream="s",
+            version=each,
+            position=each,
+            recorded_then=AT,
+            topic="Prophesied:1",
+            state=b"\x90",
+        )
+        for each in range(1, 101)
+    ]
+    async with open_log(log, mode="write") as opened:
+        await opened.append(Append(writes=(Write(stream=imported("jsonl", "a"), expected=0, events=facts),)))
+        head = await opened.head()
+        namings = await find_namings(opened, "web-1")
+
+    assert [each.text for each in namings] == ["web-1"]
+    assert sum(seen) == head
