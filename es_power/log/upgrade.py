@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from es_power.errors import LogNotFoundError, LogSchemaError, LogUnavailableError
 from es_power.log import schema
 from es_power.log.database import Database, Place
+from es_power.log.folders import make_folder
 from es_power.log.schema import HEAD
 
 _MIGRATIONS: Final = "es_power.log:migrations"
@@ -126,7 +127,7 @@ def alone(place: Place) -> Iterator[None]:
         yield
         return
     try:
-        place.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(place.path.parent)
         directory = os.open(place.path.parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise LogUnavailableError(f"{place} cannot be created: {error.strerror}; check its directory") from error

@@ -1,16 +1,20 @@
 """A backup: one file that is a log, as the log was at one moment, out of SQLite or PostgreSQL, while services write on.
 
 It is written beside its name, brought to disk, read from its first byte to its last, and only then gets its name. So
-whatever bears a backup's name is whole; what a kill leaves behind ends in ``.partial``, and the next backup clears it.
+whatever bears a backup's name is whole. What a kill leaves behind ends in ``.partial``, and the next backup clears it:
+nobody holds its lock any more, as somebody does who is still writing to the same name.
 """
 
+import fcntl
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import sqlalchemy as sa
 import trio
@@ -19,9 +23,10 @@ from es_power.domain.events import Position
 from es_power.domain.time import Timestamp, moment
 from es_power.errors import BackupError
 from es_power.log import SqlLog, open_log
-from es_power.log.database import Database
+from es_power.log.database import Database, Place
+from es_power.log.folders import sync
 from es_power.log.schema import CURRENT, LEASES, METADATA
-from es_power.log.upgrade import ensure_schema, stored_schema
+from es_power.log.upgrade import alone, ensure_schema, stored_schema
 from es_power.upkeep.checking import check
 
 _AT_ONCE: Final = 10_000  # rows
@@ -45,17 +50,14 @@ async def back_up(log: SqlLog, destination: Path, *, at: Timestamp) -> BackedUp:
     that the log is not: then there is no backup.
     """
     file = _named(log, destination, at)
-    partial = file.with_name(f"{file.name}.partial")
     try:
-        await trio.to_thread.run_sync(_copy, log.database, partial)
-        async with open_log(partial) as copy:
-            ending = await check(copy)
-        await trio.to_thread.run_sync(keep, partial, file)
+        with _partial(file, mode=_mode_of(log.database)) as partial:
+            await trio.to_thread.run_sync(_copy, log.database, partial)
+            async with open_log(partial) as copy:
+                ending = await check(copy)
+            await trio.to_thread.run_sync(keep, partial, file)
     except OSError as error:
-        raise BackupError(f"{partial} cannot be written: {error.strerror}") from error
-    finally:
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(clear, partial)
+        raise BackupError(f"{file}.*.partial cannot be written: {error.strerror}") from error
     return BackedUp(file=file, position=ending.position, hash=ending.hash, size=file.stat().st_size)
 
 
@@ -71,11 +73,47 @@ def _named(log: SqlLog, destination: Path, at: Timestamp) -> Path:
     return destination
 
 
+def _mode_of(database: Database) -> int:
+    """The mode of the log itself: who may not read the one should not read the other."""
+    return (database.place.path.stat().st_mode & 0o666) if database.place.path else 0o600
+
+
+@contextmanager
+def _partial(file: Path, *, mode: int) -> Iterator[Path]:
+    """Make a file of one's own beside a name, locked as long as the block runs, and clear what is left of others'."""
+    for left in file.parent.glob(f"{escape(file.name)}.*.partial"):
+        _clear_unheld(left)
+    while (made := _make_held(file.with_name(f"{file.name}.{uuid4().hex}.partial"), mode)) is None:
+        pass
+    partial, handle = made
+    try:
+        yield partial
+    finally:
+        clear(partial)
+        os.close(handle)
+
+
+def _make_held(partial: Path, mode: int) -> tuple[Path, int] | None:
+    """Make a file and lock it; None where somebody took it for one that was left before it was locked."""
+    handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    if os.fstat(handle).st_nlink:
+        return partial, handle
+    os.close(handle)
+    return None
+
+
+def _clear_unheld(left: Path) -> None:
+    with suppress(OSError):  # somebody else's, or gone by now
+        handle = os.open(left, os.O_RDWR)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            clear(left)
+        finally:
+            os.close(handle)
+
+
 def _copy(database: Database, partial: Path) -> None:
-    clear(partial)
-    # With the mode of the log itself: who may not read the one should not read the other.
-    mode = (database.place.path.stat().st_mode & 0o666) if database.place.path else 0o600
-    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
     if database.is_sqlite:
         database.copy_to(partial)
     else:
@@ -116,23 +154,19 @@ def clear(file: Path) -> None:
         each.unlink(missing_ok=True)
 
 
-def sync(path: Path) -> None:
-    """Have a file, or a directory's names, on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def keep(partial: Path, file: Path) -> None:
     """Give a file that is whole and on disk its name, unless that was taken meanwhile."""
+    taken = BackupError(f"{file} is there already; name another file, or a directory")
     try:
         os.link(partial, file)
     except FileExistsError:
-        raise BackupError(f"{file} is there already; name another file, or a directory") from None
+        raise taken from None
     except OSError:
-        partial.rename(file)  # a file system without links
+        # A file system without links, where a new name takes the place of an old one: nobody else gives one meanwhile.
+        with alone(Place(path=file)):
+            if file.exists() or file.is_symlink():
+                raise taken from None
+            partial.rename(file)
     else:
         partial.unlink()
     sync(file.parent)

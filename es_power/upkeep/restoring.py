@@ -25,9 +25,10 @@ from es_power.domain.time import Timestamp, moment
 from es_power.errors import BackupError, LogError, LogUnavailableError
 from es_power.log import open_log
 from es_power.log.database import LOCK_WAIT, Database, parse_place
+from es_power.log.folders import sync
 from es_power.log.lease import epochs, no_service
 from es_power.log.marks import marked
-from es_power.upkeep.backup import settle, sync
+from es_power.upkeep.backup import settle
 from es_power.upkeep.checking import check
 from es_power.upkeep.rewinding import Begun, begin_again
 from es_power.upkeep.saying import said

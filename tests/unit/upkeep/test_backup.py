@@ -1,10 +1,12 @@
 """A backup is a log that is whole, made while a service writes; put back, it sends nothing out of the past."""
 
+import errno
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -24,13 +26,14 @@ from es_power.domain.time import Timestamp
 from es_power.errors import BackupError, LeaseHeldError, LogError, LogNotFoundError, LogRewoundError, SealBrokenError
 from es_power.ingest.declarations import declare
 from es_power.log import open_log
+from es_power.log.database import Database
 from es_power.log.marks import marked
 from es_power.projections.queries import look
 from es_power.projections.tables import CHECKPOINT
 from es_power.replay import verify
 from es_power.service import serve
 from es_power.testing.hypervisor import FakeHypervisor
-from es_power.upkeep.backup import BackedUp, back_up
+from es_power.upkeep.backup import BackedUp, back_up, keep
 from es_power.upkeep.checking import check
 from es_power.upkeep.forgetting import find_namings, forget
 from es_power.upkeep.restoring import Restored, restore
@@ -134,6 +137,64 @@ async def test_a_backup_overwrites_nothing_and_needs_its_directory(log: Path, tm
         with pytest.raises(BackupError, match=reason):
             await backup_of(log, tmp_path / destination)
     assert (tmp_path / "mine").read_text() == "not yours"
+
+
+async def test_two_backups_to_one_name_at_once_are_one_backup_and_one_refusal(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They once cleared each other's half-written file."""
+    there, copying = threading.Barrier(2), Database.copy_to
+
+    def together(database: Database, path: Path) -> None:
+        copying(database, path)
+        there.wait(10)  # both have written, and neither is done
+
+    monkeypatch.setattr(Database, "copy_to", together)
+    outcomes: list[BackedUp | BackupError] = []
+
+    async def attempt() -> None:
+        try:
+            outcomes.append(await backup_of(log, tmp_path / "b.db"))
+        except BackupError as error:
+            outcomes.append(error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(attempt)
+        nursery.start_soon(attempt)
+
+    [done] = [each for each in outcomes if isinstance(each, BackedUp)]
+    [refused] = [each for each in outcomes if isinstance(each, BackupError)]
+    assert "is there already" in str(refused)
+    assert await head_of(tmp_path / "b.db") == done.position
+    assert [each.name for each in tmp_path.glob("b.db*")] == ["b.db"]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["with links", "without links"])
+def test_a_name_that_was_taken_meanwhile_is_left_alone(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr("os.link", cannot)
+    (tmp_path / "b.db").write_text("not yours")
+    (tmp_path / "p").write_text("mine")
+
+    with pytest.raises(BackupError, match="is there already"):
+        keep(tmp_path / "p", tmp_path / "b.db")
+    keep(tmp_path / "p", tmp_path / "c.db")
+
+    assert [(tmp_path / name).read_text() for name in ("b.db", "c.db")] == ["not yours", "mine"]
+
+
+async def test_what_a_kill_left_behind_is_cleared_by_the_next_backup(log: Path, tmp_path: Path) -> None:
+    for end in ("", "-journal"):
+        (tmp_path / f"b.db.0123.partial{end}").write_text("half")
+    (tmp_path / "c.db.0123.partial").write_text("of another name")
+    await backup_of(log, tmp_path / "b.db")
+
+    assert sorted(each.name for each in tmp_path.glob("*.db*")) == ["b.db", "c.db.0123.partial"]
 
 
 # ------------------------------------------------------------------------------------------------------ restore

@@ -1,0 +1,24 @@
+"""Files and folders that are there after a power cut too: a new name is on disk once that is asked for."""
+
+import os
+from pathlib import Path
+
+
+def sync(path: Path) -> None:
+    """Have a file, or a directory's names, on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a directory where there is none, with those above it, and have their names on disk.
+
+    SQLite does the same for the names of its own files, but not for the directory that they are in.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync(each.parent)
