@@ -36,6 +36,7 @@ from es_power.ingest.roster import Roster
 from es_power.log import SqlLog
 from es_power.log.lease import lease
 from es_power.log.marks import write_mark
+from es_power.log.overgrown import watch_wal
 from es_power.log.patience import PatientLog
 from es_power.log.room import Room
 from es_power.projections.fleet import Place
@@ -146,6 +147,7 @@ class Service:
         async with trio.open_nursery() as nursery:
             self._room.keep()
             nursery.start_soon(self._patient.watch)
+            nursery.start_soon(watch_wal, self.log.database)
             if self._house is not None:
                 await self._house.begin(self.recording)
             nursery.start_soon(self._follower.run, self._folded)

@@ -21,6 +21,7 @@ from es_power.errors import HypervisorError, LogError
 from es_power.ingest.clock import clock_synchronised
 from es_power.ingest.libvirt import event_loop
 from es_power.log.database import Database, parse_place
+from es_power.log.overgrown import LONG, MEND
 from es_power.log.schema import CURRENT, HEAD
 from es_power.log.upgrade import check_schema, stored_schema
 from es_power.output import Column, Format, write
@@ -33,10 +34,6 @@ _COLUMNS: Final = (
     Column("found", limit=None),
     Column("mend", limit=None),
 )
-
-
-_LONG_WAL: Final = 64 << 20
-"""Bytes of SQLite's write-ahead log from which on something keeps it from being moved; it has 4 MiB by itself."""
 
 
 def register(app: typer.Typer) -> None:
@@ -148,9 +145,9 @@ def _old_log(database: Database) -> Check:
     if schema < CURRENT and not database.is_sqlite:
         found = f"{place} has schema {schema}, and `es-power run` needs {CURRENT}"
         return Check("log", Result.FAILED, found, "make a backup, then run `es-power log upgrade`")
-    if (waiting := database.wal_bytes()) > _LONG_WAL:
+    if (waiting := database.wal_bytes()) > LONG:
         found = f"{place} can be written, but {waiting >> 20} MiB wait beside it to be moved into it"
-        return Check("log", Result.FINDING, found, "see whether somebody reads it all the time, or its disk is slow")
+        return Check("log", Result.FINDING, found, MEND)
     if asides := Store(database).set_aside():
         found = f"{place} can be written; {asides} of its records could not be read or applied"
         mend = "`es-power quarantine` lists them; upgrade es_power, or restore a backup that is whole"
