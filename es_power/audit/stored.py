@@ -11,7 +11,8 @@ from typing import Final, cast
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from es_power.audit.tree import STEP, Edge, Grown, edge_at, fold, leaf_hashes
+from es_power.audit.hashing import hashed_beside
+from es_power.audit.tree import SIZE, STEP, Edge, Grown, edge_at, fold, leaf_hashes
 from es_power.domain.events import Position
 from es_power.errors import RecordPrunedError, SealBrokenError
 from es_power.log.database import Database
@@ -21,6 +22,14 @@ from es_power.log.schema import HEAD, RECORDS, TREE
 
 _AT_ONCE: Final = 1 << 2 * STEP
 """Records that are read, and whose nodes are stored, in one go."""
+
+# How many there are, how many are hashes at all, and these one behind the other; of a range, in its order.
+_JOINED: Final = {
+    "sqlite": "SELECT count(*), sum(length(CAST(hash AS BLOB)) = 32), CAST(group_concat(hash, '') AS BLOB) FROM "
+    "(SELECT hash FROM records WHERE position > ? AND position <= ? ORDER BY position)",
+    "postgresql": "SELECT count(*), sum((length(hash) = 32)::int), string_agg(hash, ''::bytea ORDER BY position) "
+    "FROM records WHERE position > %s AND position <= %s",
+}
 
 _HASHES: Final = str(sa.select(RECORDS.c.position, RECORDS.c.hash))
 
@@ -69,6 +78,17 @@ class Tree:
             raise SealBrokenError(missing, reason="it is missing")
         return [hash_ for _, hash_ in rows]
 
+    def joined(self, after: int, until: int) -> bytes:
+        """The same one behind the other: for the database to join them costs a third of taking them one by one."""
+        sql = _JOINED[self._connection.dialect.name]
+        count, right, joined = self._connection.exec_driver_sql(sql, (after, until)).one()
+        if count == right == until - after:
+            return bytes(joined)
+        hashes = self.hashes(after, until)
+        are_none = (not isinstance(each, bytes) or len(each) != SIZE for each in hashes)
+        wrong = next(number for number, is_none in enumerate(are_none, after + 1) if is_none)
+        raise SealBrokenError(wrong, reason="its hash is none")
+
     def _row(self, base: int, first: int, width: int) -> Sequence[bytes]:
         """Equal neighbours at a stored level, or leaves; nothing where some are not stored or not known."""
         if base == 0:
@@ -110,12 +130,13 @@ def grow(database: Database, edge: Edge | None = None, progress: Callable[[int],
         tree = Tree(connection)
         if edge is None or edge.size > head:
             edge = tree.edge(tree.stored_up_to())
-    while edge.size < head:
-        with database.read() as connection:
-            grown = edge.extend(Tree(connection).hashes(edge.size, min(edge.size + _AT_ONCE, head)))
-        if grown:
-            _store(database, grown)
-        progress(edge.size)
+    with hashed_beside(head - edge.size) as roots:
+        while edge.size < head:
+            with database.read() as connection:
+                hashes = Tree(connection).joined(edge.size, min(edge.size + _AT_ONCE, head))
+            if grown := edge.extend_by(hashes, roots):
+                _store(database, grown)
+            progress(edge.size)
     return edge
 
 

@@ -6,8 +6,10 @@ Rules of this file:
 2. Positions begin at 1, leaves at 0: the leaf of position 1 is number 0.
 3. A subtree is named by its level (it stands over 2^level leaves) and its number from the left. Every function here
    asks for whole ones only, so where they come from (a table, a column, a proof) is the caller's matter.
+4. It needs nothing but Python, so that it can be a program of its own: `hashing` says what for.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import islice
@@ -19,12 +21,18 @@ EMPTY: Final = sha256().digest()
 STEP: Final = 8
 """Levels from one that is stored to the next: 8, 16, 24 ..."""
 
+SIZE: Final = 32
+"""Bytes of a hash."""
+
 _BLOCK: Final = 1 << STEP
 _LEAF: Final = sha256(b"\0")
 _NODE: Final = sha256(b"\1")
 
 Node = Callable[[int, int], bytes]
 """Gives the root of the whole subtree of this level and number."""
+
+Roots = Callable[[bytes], Iterable[bytes]]
+"""What does the same as `block_roots`."""
 
 Grown = tuple[int, int, bytes]
 """A whole subtree of a stored level, as it came to be: level, number, root."""
@@ -66,6 +74,16 @@ def fold(nodes: Sequence[bytes]) -> bytes:
     return nodes[0]
 
 
+def block_roots(hashes: bytes) -> list[bytes]:
+    """The roots of subtrees of the first stored level, over the hashes of their records, one behind the other."""
+    return [fold(leaf_hashes(split_up(hashes[at : at + _BLOCK * SIZE]))) for at in range(0, len(hashes), _BLOCK * SIZE)]
+
+
+def split_up(hashes: bytes) -> list[bytes]:
+    """Take hashes apart that stand one behind the other."""
+    return [hashes[at : at + SIZE] for at in range(0, len(hashes), SIZE)]
+
+
 class Edge:
     """The right edge of a tree that grows: all that must be kept to add leaves and to give the root."""
 
@@ -91,6 +109,16 @@ class Edge:
         for record in records[whole:]:
             self._add(leaf_hash(record), 0, grown)
         return grown
+
+    def extend_by(self, hashes: bytes, roots: Roots = block_roots) -> list[Grown]:
+        """Do the same with the records' hashes one behind the other; `roots` hashes most of them."""
+        block = _BLOCK * SIZE
+        start = min(-self.size % _BLOCK * SIZE, len(hashes))
+        whole = start + (len(hashes) - start) // block * block
+        grown = self.extend(split_up(hashes[:start]))
+        for node in roots(hashes[start:whole]):
+            self._add(node, STEP, grown)
+        return grown + self.extend(split_up(hashes[whole:]))
 
     def root(self) -> bytes:
         """The root over all leaves so far."""
@@ -235,3 +263,15 @@ def _parts(begin: int, end: int, node: Node) -> Iterator[bytes]:
     for level in _levels(end - begin):
         yield node(level, begin >> level)
         begin += 1 << level
+
+
+def main() -> None:
+    """Answer questions until there is none: four bytes that say how long it is, then what `block_roots` takes."""
+    asked, told = sys.stdin.buffer, sys.stdout.buffer
+    while length := asked.read(4):
+        told.write(b"".join(block_roots(asked.read(int.from_bytes(length, "big")))))
+        told.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -55,8 +55,11 @@ def test_an_edge_has_the_root_of_the_definition_however_the_records_came(size):
         edge = Edge()
         for start in range(0, size, at_once):
             edge.extend(RECORDS[start : min(start + at_once, size)])
+        joined = Edge()
+        for start in range(0, size, at_once):
+            joined.extend_by(b"".join(RECORDS[start : min(start + at_once, size)]))
 
-        assert edge.root() == by_definition(RECORDS[:size])
+        assert edge.root() == joined.root() == by_definition(RECORDS[:size])
         assert edge.nodes == edge_at(size, node).nodes
         assert [known for *_, known in edge.subtrees()] == [node(level, no) for level, no, _ in edge.subtrees()]
 
@@ -65,8 +68,12 @@ def test_subtrees_of_stored_levels_are_given_once_each_as_they_become_whole():
     for at_once in (1, 100, 520):
         edge = Edge()
         grown = [each for start in range(0, 520, at_once) for each in edge.extend(RECORDS[start : start + at_once])]
+        again, joined = Edge(), b"".join(RECORDS)
+        by = [
+            each for start in range(0, 520, at_once) for each in again.extend_by(joined[start * 32 :][: at_once * 32])
+        ]
 
-        assert grown == [(8, 0, node(8, 0)), (8, 1, node(8, 1))]
+        assert grown == by == [(8, 0, node(8, 0)), (8, 1, node(8, 1))]
 
 
 def test_two_levels_up_a_subtree_is_given_too():
