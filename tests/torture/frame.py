@@ -161,6 +161,11 @@ def _is_kept(promised: int | str, counted: int) -> bool:
     return isinstance(promised, str) or promised == counted
 
 
+def nobodys(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of an es_power that is tried: without the variables of a torture, which it refuses as unknown."""
+    return {name: value for name, value in environment.items() if not name.startswith("ES_POWER_")}
+
+
 def bench(environment: Mapping[str, str] = os.environ) -> Bench:
     """The bench of one test, as the environment says."""
     tier, results = Tier.of(environment), environment.get(RESULTS)

@@ -1,6 +1,5 @@
 """Two services on one stream: the first is paused past its lease, and when it comes back it finds that it is late."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from es_power.domain.ports import Append, Write
 from es_power.log import SqlLog, open_log
 from tests.contract.test_service_on_postgres import until
 from tests.postgres import cluster, missing
+from tests.torture.frame import nobodys
 
 pytestmark = [
     pytest.mark.torture,
@@ -28,7 +28,7 @@ def program(place: str) -> Iterator[subprocess.Popen[str]]:
     """`es-power run` on libvirt's test driver, as a process."""
     command = [sys.executable, "-m", "es_power", "run", "--uri", "test:///default", "--log", place]
     quiet = {"ES_POWER_API_ENABLED": "false", "ES_POWER_METRICS_ENABLED": "false"}
-    environment = os.environ | {"ES_POWER_LEASE_DURATION": "2"} | quiet
+    environment = nobodys() | {"ES_POWER_LEASE_DURATION": "2"} | quiet
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             yield process
