@@ -5,6 +5,7 @@ its connections itself, and the observers never hold one that could change anyth
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -19,7 +20,7 @@ from es_power.domain.decisions import Route
 from es_power.domain.events import InstanceId, Recorded
 from es_power.domain.streams import actor as actor_stream, observer
 from es_power.domain.time import Timestamp
-from es_power.errors import ActorUnavailableError, HypervisorError
+from es_power.errors import ActorUnavailableError, HypervisorError, LogUnavailableError
 from es_power.identity import holder, package_version
 from es_power.ingest.clock import now
 from es_power.ingest.hypervisor import Hypervisor
@@ -32,6 +33,9 @@ from es_power.projections.store import Store
 from es_power.projections.watcher import Watcher
 from es_power.settings import Settings
 from es_power.upkeep.rewinding import require_not_rewound
+
+SOON: Final = 5.0
+"""Seconds in which what a person says must be in the log. A person is not kept waiting for a disk; who acts is."""
 
 Stoppers = Callable[[str], Mapping[Route, Stopper]]
 """Makes the ways to act on a host, by its URI."""
@@ -67,9 +71,10 @@ class Acts:
     def __init__(
         self, log: SqlLog, watcher: Watcher, settings: Settings, *, stoppers: Stoppers, nova: AskNova | None = None
     ) -> None:
-        #: For the lease; all else waits where a database refuses.
+        #: For the lease.
         self._log = log
-        self._patient = PatientLog(log)
+        #: For all else: it waits where a database refuses, and says so.
+        self.patient = PatientLog(log)
         self._watcher = watcher
         self._settings = settings
         self._stoppers = stoppers
@@ -94,7 +99,7 @@ class Acts:
         another actor has one of the hosts; TakenOverError where another took one over.
         """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._patient.watch)
+            nursery.start_soon(self.patient.watch)
             for name, hypervisor in hosts:
                 try:
                     host = name or await _hostname(hypervisor)
@@ -106,7 +111,17 @@ class Acts:
             task_status.started()
 
     async def hear(self, wish: AnyWish, by: str) -> str:
-        """Do what a person wishes, and say what was done; EsPowerError says what speaks against it."""
+        """Do what a person wishes, and say what was done; EsPowerError says what speaks against it.
+
+        LogUnavailableError where the log does not take it soon: it is given up then, and nothing of it is done later.
+        """
+        with trio.move_on_after(SOON):
+            return await self._do(wish, by)
+        outages = self.patient.outages.values()
+        because = " and ".join(outage.reason for outage in outages) or f"it did not answer within {SOON:g} s"
+        raise LogUnavailableError(f"the log does not take it now, so nothing was done; say it again later: {because}")
+
+    async def _do(self, wish: AnyWish, by: str) -> str:
         match wish:
             case Hold(host=host, instance=instance, until=until, why=why):
                 actor = self._actor_of(host) if host else self._any_actor()
@@ -168,9 +183,9 @@ class Acts:
             lease(self._log, name, how.holder, nursery=nursery, duration=self._settings.lease.duration) as epoch,
         ):
             desk = Desk(
-                self._patient,
+                self.patient,
                 observed,
-                own=OwnStream(self._patient, name, await self._patient.version(name)),
+                own=OwnStream(self.patient, name, await self.patient.version(name)),
                 models=lambda: self._watcher.models,
                 caught_up=self._watcher.caught_up,
                 hypervisor=hypervisor,

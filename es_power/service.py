@@ -99,6 +99,8 @@ class Service:
         self._listen = listen
         #: Who executes what is planned, where that is done in this process.
         self.acts = acts
+        if acts is not None:
+            acts.patient.admits = self._room.admits
         self._house = house
         self._policy = get_policy(settings.policy.name)
         #: By stream: who sees the host, and who appends what its facts lead to.

@@ -64,6 +64,7 @@ _KINDS: Final[Mapping[type[EsPowerError], Kind]] = {
     NotSealedError: NOT_SEALED,
     SealBrokenError: DAMAGED,
 }
+_RETRY_AFTER: Final = "5"  # seconds, in which a service itself tries a log again that refuses
 _OF_STARLETTE: Final[Mapping[int, Kind]] = {404: NOT_FOUND, 405: METHOD, 415: NOT_JSON}
 
 _ABOUT: Final = """\
@@ -133,7 +134,8 @@ async def _of_starlette(request: Request, error: Exception) -> Response:
 async def _of_ours(request: Request, error: Exception) -> Response:
     for kind_of, kind in _KINDS.items():
         if isinstance(error, kind_of):
-            return await _problem(request, ProblemError(kind, str(error)))
+            headers = {"Retry-After": _RETRY_AFTER} if kind is UNAVAILABLE else None
+            return await _problem(request, ProblemError(kind, str(error), headers=headers))
     raise error
 
 

@@ -244,8 +244,9 @@ NO_ACTOR: Final = _kind(
 UNAVAILABLE: Final = _kind(
     "log-unavailable",
     503,
-    "The log cannot be read now",
-    "Its database does not answer. Ask again in a moment.",
+    "The log cannot be read or written now",
+    "Its database does not answer, or takes nothing: its disk is full, say. What was to be written was not, and never "
+    "will be. Ask again after as many seconds as Retry-After says; `/readyz` says since when it is so, and why.",
 )
 TOO_SLOW: Final = _kind(
     "too-slow",

@@ -14,6 +14,7 @@ from es_power.api.problems import FORBIDDEN, UNAUTHENTICATED, ProblemError
 from es_power.api.routes_commands import user_of
 from es_power.api.sessions import LINK_LASTS, SESSION_LASTS
 from es_power.domain.access import Role
+from es_power.errors import LogError
 from es_power.ingest.access import issue_link, open_session
 from es_power.output import Plain, as_json
 
@@ -72,7 +73,12 @@ async def use_link(
     if taken is None:
         raise ProblemError(UNAUTHENTICATED, "that link was used already, is too old, or never was one: `es-power ui`")
     used, session, secret = taken
-    await open_session(house.log, used.id, session.id, at=house.clock())
+    try:
+        await open_session(house.log, used.id, session.id, at=house.clock())
+    except LogError:
+        # Nobody gets the session, and who tries again needs the link.
+        house.sessions.put_back(link, used, session)
+        raise
     response = Response(status_code=303, headers={"Location": "/", "Cache-Control": "no-store"})
     response.set_cookie(
         COOKIE,

@@ -79,6 +79,11 @@ class Sessions:
         self.sessions[digest(opened)] = session
         return link, session, opened
 
+    def put_back(self, secret: str, link: Link, session: Session) -> None:
+        """Have a link as if it had not been used."""
+        self.end(session.id)
+        self.links[digest(secret)] = link
+
     def find(self, secret: str) -> Session | None:
         """The session of this secret, while it lasts."""
         session = self.sessions.get(digest(secret))

@@ -274,7 +274,9 @@ class Actor:
     async def _say(self, event: Event, texts: Sequence[LabelText]) -> Position | None:
         """Append what a person said, and have it folded before the person hears that it is done."""
         position = await self.desk.own.append([event], labels=texts)
-        await self.desk.caught_up()
+        # It is done: whoever gives up the wish now would say that it is not.
+        with trio.CancelScope(shield=True):
+            await self.desk.caught_up()
         return position
 
 

@@ -23,7 +23,7 @@ import structlog
 import trio
 from msgspec import Struct
 
-from es_power.errors import ActorRefusedError, ActorUnavailableError, EsPowerError
+from es_power.errors import ActorRefusedError, ActorUnavailableError, EsPowerError, LogUnavailableError
 
 LONGEST: Final = 16_384
 """Bytes of one wish."""
@@ -100,6 +100,8 @@ class _Answer(Struct, frozen=True, kw_only=True):
 
     said: str
     exit_code: int = 0
+    #: Whether it was the log that refused, so that the same wish may be granted later.
+    later: bool = False
 
 
 Hear = Callable[[AnyWish, str], Awaitable[str]]
@@ -195,7 +197,7 @@ async def _answer(stream: trio.SocketStream, hear: Hear, operators: Iterable[str
     except trio.TooSlowError:
         return _Answer(said="nothing was wished in time", exit_code=2)
     except EsPowerError as error:
-        return _Answer(said=str(error), exit_code=error.exit_code)
+        return _Answer(said=str(error), exit_code=error.exit_code, later=isinstance(error, LogUnavailableError))
 
 
 async def _line(stream: trio.SocketStream) -> bytes:
@@ -261,7 +263,8 @@ def _remove(path: Path, inode: int) -> None:
 async def wish_at(path: Path, wish: AnyWish) -> str:
     """Have an actor do something, and give what it says was done.
 
-    ActorUnavailableError where none answers; ActorRefusedError with its words where something speaks against it.
+    ActorUnavailableError where none answers; ActorRefusedError with its words where something speaks against it;
+    LogUnavailableError where the log did not take it, so that nothing was done.
     """
     try:
         stream = await trio.open_unix_socket(path)
@@ -277,6 +280,8 @@ async def wish_at(path: Path, wish: AnyWish) -> str:
             raise ActorUnavailableError(
                 f"the actor at {path} gave no answer; whether it did so is in the log: `es-power commands list`"
             ) from error
+    if answer.later:
+        raise LogUnavailableError(answer.said)
     if answer.exit_code:
         raise ActorRefusedError(answer.said, exit_code=answer.exit_code)
     return answer.said

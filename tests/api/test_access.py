@@ -7,6 +7,9 @@ import pytest
 
 from es_power.api.access import Principal, Rates
 from es_power.domain.access import Role
+from es_power.domain.events import Position
+from es_power.domain.ports import Append
+from es_power.errors import LogFullError
 from es_power.ingest.access import revoke_token
 from tests.acceptance.night import NOW
 from tests.api.house import URL, Running, running
@@ -144,6 +147,26 @@ async def test_a_session_writes_only_with_its_csrf_header(api: Running) -> None:
 
     assert [problem(without), problem(wrong)] == [(403, "csrf")] * 2
     assert (right.status_code, problem(ended)) == (204, (401, "unauthenticated"))
+
+
+async def test_a_link_whose_use_the_log_did_not_take_is_good_once_more(
+    api: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_: Append) -> Position:
+        raise LogFullError("the disk is full")
+
+    async with api.client() as root, api.client(uid=None) as browser:
+        where = (await root.post("/v1/links?role=read")).json()["path"]
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(api.house.log, "append", full)
+            refused, unmade = await browser.get(where), await root.post("/v1/links")
+        sessions = dict(api.house.sessions.sessions)
+        entered = await browser.get(where)
+
+    assert problem(refused) == problem(unmade) == (503, "log-unavailable")
+    assert refused.headers["retry-after"] == "5"
+    assert "set-cookie" not in refused.headers
+    assert (sessions, entered.status_code) == ({}, 303)
 
 
 async def test_nobody_makes_a_link_for_more_than_they_may(api: Running) -> None:

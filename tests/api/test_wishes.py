@@ -9,7 +9,7 @@ import trio
 
 from es_power.dispatch.door import AnyWish, keep_door
 from es_power.domain.access import Role
-from es_power.errors import CommandStateError
+from es_power.errors import CommandStateError, LogUnavailableError
 from tests.api.house import Running, running
 
 
@@ -20,6 +20,8 @@ class Heard:
         self.wishes: list[tuple[str, str, str]] = []
 
     async def hear(self, wish: AnyWish, by: str) -> str:
+        if wish.why == "full":
+            raise LogUnavailableError("the disk is full")
         if wish.why == "no":
             raise CommandStateError("the command is Withdrawn")
         self.wishes.append((type(wish).__name__, by, wish.why))
@@ -77,6 +79,17 @@ async def test_what_speaks_against_it_is_told_and_may_be_tried_again(api: Runnin
     assert (nobody.status_code, nobody.json()["type"]) == (503, "/problems/no-actor")
     assert (refused.status_code, refused.json()["detail"]) == (409, "the command is Withdrawn")
     assert then.status_code == 200
+
+
+async def test_a_log_that_does_not_take_it_is_to_be_asked_again(api: Running) -> None:
+    async with api.client() as client, acting(api) as heard:
+        refused = await client.post(
+            await path(client, "approve"), json={"why": "full"}, headers={"Idempotency-Key": "k"}
+        )
+
+    assert (refused.status_code, refused.json()["type"]) == (503, "/problems/log-unavailable")
+    assert (refused.json()["detail"], refused.headers["retry-after"]) == ("the disk is full", "5")
+    assert (heard.wishes, api.house.done.kept) == ([], {})
 
 
 async def test_a_wish_without_a_reason_is_none(night: Path) -> None:

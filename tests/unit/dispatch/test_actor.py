@@ -7,6 +7,8 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
+from es_power.acting import Acts
+from es_power.dispatch.door import Approve, Hold, Release
 from es_power.dispatch.stopper import Outcome, Result
 from es_power.domain.command import CommandState
 from es_power.domain.decisions import (
@@ -18,6 +20,7 @@ from es_power.domain.decisions import (
     Confirmed,
     Expired,
     Failed,
+    HoldPlaced,
     HoldReleased,
     LookedAgain,
     Refused,
@@ -36,6 +39,8 @@ from es_power.errors import (
     CommandStateError,
     HoldNotFoundError,
     LeaseHeldError,
+    LogFullError,
+    LogUnavailableError,
     TakenOverError,
 )
 from es_power.ingest.clock import now
@@ -423,4 +428,41 @@ class HangingLog(SqlLog):
 
     async def append(self, append: Append) -> Position:
         await self.answers.wait()
+        return await super().append(append)
+
+
+async def test_what_a_log_does_not_take_soon_is_given_up_and_never_done(
+    log: SqlLog, host: FakeHypervisor, web: InstanceId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("es_power.acting.SOON", 0.05)
+    its = FullLog(log.database, clock=now, poll=0.02)
+    how = settings(log, mode="approve")
+    async with observing(log, host), acting(its, host, FakeStopper(host), how) as acts:
+        its.is_full = True
+        await say(log, web, VmState.STOPPED)
+        request = (await House(log, host, FakeStopper(host), None, acts).until(StopRequested))[0]
+        await acts.actors["host-1"].desk.caught_up()
+        for wish in (Approve(command=request.command, why="go"), Hold(host="host-1", why="wait")):
+            with pytest.raises(LogUnavailableError, match="so nothing was done; say it again later: the disk is full"):
+                await acts.hear(wish, "ann")
+        its.is_full = False
+        await acts.hear(Release(hold=await held(acts), why="on"), "ann")
+        facts = [each.event for each in await log.read(after=0, limit=100_000)]
+
+    assert not [each for each in facts if isinstance(each, Approved | AlarmRaised)]
+    assert len([each for each in facts if isinstance(each, HoldPlaced)]) == 1
+
+
+async def held(acts: Acts) -> UUID:
+    return UUID((await acts.hear(Hold(host="host-1", why="wait"), "ann")).split()[1])
+
+
+class FullLog(SqlLog):
+    """Takes nothing while it is full."""
+
+    is_full = False
+
+    async def append(self, append: Append) -> Position:
+        if self.is_full:
+            raise LogFullError("the disk is full")
         return await super().append(append)

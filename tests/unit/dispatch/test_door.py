@@ -13,7 +13,7 @@ import trio
 
 from es_power.dispatch import door
 from es_power.dispatch.door import Approve, CloseBreaker, Wish, door_path, keep_door, may_act, wish_at
-from es_power.errors import ActorRefusedError, ActorUnavailableError, CommandStateError
+from es_power.errors import ActorRefusedError, ActorUnavailableError, CommandStateError, LogUnavailableError
 
 COMMAND = UUID(int=7)
 WISH = Approve(command=COMMAND, why="it is retired")
@@ -53,6 +53,15 @@ async def test_what_speaks_against_it_comes_back_with_its_exit_code(path: Path) 
             await wish_at(path, WISH)
 
     assert caught.value.exit_code == 1
+
+
+async def test_a_log_that_refuses_is_told_from_what_speaks_against_a_wish(path: Path) -> None:
+    async def refuse(_: Wish, by: str) -> str:
+        raise LogUnavailableError("the disk is full")
+
+    async with opened(path, refuse):
+        with pytest.raises(LogUnavailableError, match="the disk is full"):
+            await wish_at(path, WISH)
 
 
 async def test_where_nobody_is_the_error_says_what_to_do(path: Path) -> None:
