@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from es_power.audit import sealing as sealing_module
-from es_power.audit.checkpoints import note_of, read_checkpoints
+from es_power.audit.checkpoints import KeptCheckpoints, note_of, read_checkpoints
 from es_power.audit.keys import write_key
 from es_power.audit.places import Beside, FilePlace, FolderPlace, SyslogPlace, parse_place
 from es_power.audit.sealing import Sealer, near_places, sealing
@@ -232,3 +232,15 @@ def test_a_file_without_a_checkpoint_says_so(tmp_path):
     for name, said in (("empty", "no whole checkpoint"), ("bytes", "is no text"), ("none", "No such file")):
         with pytest.raises(NoteError, match=said):
             read_checkpoints(tmp_path / name)
+
+
+async def test_checkpoints_that_were_read_are_not_read_again(path):
+    async with open_log(path, mode="write") as log:
+        kept = KeptCheckpoints(log.database)
+        assert (kept.newest(), kept.read()) == (None, ())
+        await sealer_of(log, beside=lambda: [ServiceStopped(observed_at=AT)]).seal()
+        assert [position for position, _ in kept.read()] == [301]
+        await sealer_of(log).seal()
+
+        assert [position for position, _ in kept.read()] == [301, 303]
+        assert kept.newest().size == 302
