@@ -34,6 +34,12 @@ _PATIENCE: Final = {
     "tcp_user_timeout": 30_000,
 }
 
+ABANDONED: Final = 10_000
+"""Milliseconds in which a writer that stands still inside a transaction on PostgreSQL is cut off, with its locks.
+
+A service that is paused there, or whose machine is, would keep its successor waiting for as long as the pause lasts.
+"""
+
 _FULL: Final = 2  # PRAGMA synchronous, as SQLite reports it
 
 
@@ -263,6 +269,8 @@ class Database:
             connection.execute("SET synchronous_commit = on")
             if self.mode == "read":
                 connection.execute("SET default_transaction_read_only = on")
+            else:
+                connection.execute(f"SET idle_in_transaction_session_timeout = {ABANDONED}")
             for setting in ("synchronous_commit", "fsync"):
                 _require_durable(setting, connection.execute(f"SHOW {setting}").fetchone()[0], "on")
             connection.autocommit = False

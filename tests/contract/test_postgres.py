@@ -24,7 +24,7 @@ from es_power.log.append import prepare
 from es_power.log.database import Database
 from es_power.log.labels import make_label
 from es_power.log.lease import lease
-from es_power.log.schema import LEASES
+from es_power.log.schema import HEAD, LEASES
 from es_power.log.upgrade import check_schema, ensure_schema, upgrade
 from es_power.testing.log_contract import append_of, lifecycle
 from es_power.upkeep.backup import back_up
@@ -50,6 +50,25 @@ def cut(postgres, url):
     with tempfile.TemporaryDirectory() as name, severing_proxy(Path(name), postgres.directory) as proxy:
         upgrade(url)
         yield proxy, url.replace(str(postgres.directory), name)
+
+
+# --------------------------------------------------------------------------------------- a writer that is paused
+
+
+@pytest.mark.parametrize(("abandoned", "waits"), [(300, False), (0, True)], ids=["as it is", "without the end"])
+async def test_a_writer_that_is_paused_in_a_transaction_keeps_nobody_waiting(url, monkeypatch, abandoned, waits):
+    monkeypatch.setattr(database_module, "ABANDONED", abandoned)
+    async with open_log(url, mode="write") as log, open_log(url, mode="write") as other, trio.open_nursery() as nursery:
+        paused = log.database.engine.connect()
+        paused.execute(sa.select(HEAD.c.position).with_for_update())
+        nursery.start_soon(other.append, append_of("a", 0, lifecycle(1)))
+        with trio.move_on_after(1.5 if waits else 30) as patience:
+            while not await log.head():
+                await trio.sleep(0.05)
+        paused.invalidate()
+        paused.close()
+
+    assert patience.cancelled_caught is waits
 
 
 # ------------------------------------------------------------------------------------------- unknown outcomes
