@@ -58,9 +58,9 @@ Take `verify.py` from a copy of es_power that you trust (es_power/audit/offline.
 - no record of `proofs.json` lacks its line, and where the verifier says `all between them`, none was left out.
 
 It does not show that no record before, after, or about another VM was left out: `es-power audit verify` reads the whole
-log. `gaps.jsonl` and `clock.jsonl` are told from the whole log, and proved as far as their facts are in `events.jsonl`
-too. `manifest.json` shows damage on the way and nothing else, since whoever changes a file can change it too. And
-nothing shows that what a record says was true.
+log. A text that is said to be forgotten may have been left out. `gaps.jsonl` and `clock.jsonl` are told from the whole
+log, and proved as far as their facts are in `events.jsonl` too. `manifest.json` shows damage on the way and nothing
+else, since whoever changes a file can change it too. And nothing shows that what a record says was true.
 """
 
 

@@ -18,12 +18,9 @@ from es_power.domain.ports import LabelText
 from es_power.errors import UnknownEventError
 from es_power.log.chain import Row
 from es_power.log.codec import Codec
-from es_power.log.labels import is_explained
+from es_power.log.labels import is_cut, is_explained
 from es_power.log.queries import fetch_rows
 from es_power.log.schema import LABELS
-
-_CUT: Final = 256
-"""Characters of a text that an es_power of schema 1 cut, the ellipsis among them."""
 
 _AT_ONCE: Final = 1000  # labels that are read
 
@@ -131,4 +128,4 @@ def _has_digests(connection: sa.Connection) -> bool:
 
 
 def _may_be_cut(text: object) -> bool:
-    return isinstance(text, str) and (len(text) >= _CUT or "\N{REPLACEMENT CHARACTER}" in text)
+    return isinstance(text, str) and is_cut(text)

@@ -16,8 +16,8 @@ all is so, with 4 where something is not, with 1 where something could not be ch
 4. A state is one msgpack array: a fact's fields in their order, which `layout.json` names by topic. That file is in
    the directory, and only the one whose SHA-256 stands here is believed. In `events.jsonl` a UUID is text, a time
    RFC 3339, other bytes are base64; where the array is shorter, the rest has the values that the layout gives.
-5. A label in a state is a number, and the SHA-256 of salt and text; of a long text the SHA-256 of all of it stands
-   between the two, and the text is its beginning. Salts are in `labels.json`.
+5. A label in a state is a number, and the SHA-256 of a salt of 16 bytes and the text; of a long text the SHA-256 of
+   all of it stands between the two, and the text is its beginning. Salts are in `labels.json`.
 6. What a sweep says of one VM are two bytes of its states, or an entry of `odd`, by the VM's place in the inventory
    that the sweep names, whose record is proved too. An imported fact of another log is a record inside a record.
 """
@@ -25,6 +25,7 @@ all is so, with 4 where something is not, with 1 where something could not be ch
 import argparse
 import base64
 import datetime as dt
+import functools
 import hashlib
 import json
 import os
@@ -146,6 +147,7 @@ def root_of(index, size, leaf, path):
     return node
 
 
+@functools.lru_cache
 def signed_tree(note, key):
     """Size and root of a checkpoint that the verifier key signed."""
     name, key_id, encoded = key.strip().split("+", 2)
@@ -314,8 +316,12 @@ class Facts:
         if not isinstance(said, str):
             return {"forgotten": digest.hex()}
         row = self._labels.get(number)
-        if row is None or row["whole"] == "":
+        is_cut = len(said) > 255 or "\ufffd" in said
+        if row is None or (row["whole"] == "" and is_cut):
             raise UncheckedError(f"{said!r} cannot be compared: its salt is not there, or it was cut long ago")
+        # Fixed lengths: else a part of the text could be taken for salt, or for the hash of a longer one.
+        if len(row["salt"]) != 32 or (row["whole"] is not None and (len(row["whole"]) != 64 or not is_cut)):
+            raise BadProofError(f"{said!r} has a salt or a hash that is none")
         if hashlib.sha256(bytes.fromhex(row["salt"] + (row["whole"] or "")) + said.encode()).digest() != digest:
             raise BadProofError(f"{said!r} is not the text that it was recorded with")
         return said

@@ -11,6 +11,7 @@ SHOWN: Final = 255
 """Characters of a text that are kept; libvirt accepts names of 100,000."""
 
 _SALT_BYTES: Final = 16
+_HASH: Final = 32  # bytes of SHA-256
 
 
 def make_label(text: str) -> tuple[Label, LabelText]:
@@ -49,8 +50,16 @@ def label_digest(salt: bytes, text: str, whole: bytes | None = None) -> bytes:
 def is_explained(label: Label, row: LabelText) -> bool | None:
     """Whether the row is the one that was written with the label; None where nobody can say.
 
-    That is so of a text that an es_power of schema 1 cut: its digest was over all of the text.
+    That is so of a text that an es_power of schema 1 cut: its digest was over all of the text. All but the last of what
+    a digest is made of is of a fixed length, so that no part of a text is taken for salt, or for a longer one's hash.
     """
-    if row.whole == b"":
+    if row.whole == b"" and is_cut(row.text):
         return None
+    if len(row.salt) != _SALT_BYTES or (row.whole is not None and (len(row.whole) != _HASH or not is_cut(row.text))):
+        return False
     return label.digest == label_digest(row.salt, row.text, row.whole)
+
+
+def is_cut(text: str) -> bool:
+    """Whether this may be what was kept of another text."""
+    return len(text) > SHOWN or "\N{REPLACEMENT CHARACTER}" in text

@@ -131,6 +131,12 @@ DONE = {
     ),
     "a label's text": ("UPDATE labels SET text = 'x' WHERE text = 'vm-0'", Kind.LABELS, 1),
     "a long label's text": ("UPDATE labels SET text = 'y' || text WHERE length(text) > 200", Kind.LABELS, 2),
+    "a label's text, taken for salt": (
+        "UPDATE labels SET salt = CAST(salt || 'vm' AS BLOB), text = '-0' WHERE text = 'vm-0'",
+        Kind.LABELS,
+        1,
+    ),
+    "a label's text, said to be cut": ("UPDATE labels SET whole = X'', text = 'x' WHERE text = 'vm-0'", Kind.LABELS, 1),
     "a label more": ("INSERT INTO labels VALUES (1, X'', 'x', NULL)", Kind.LABELS, None),
     "a node of the tree": ("UPDATE tree SET hash = zeroblob(32) WHERE number = 1", Kind.TREE, None),
     "a trigger": ("CREATE TRIGGER t AFTER INSERT ON records BEGIN DELETE FROM labels; END", Kind.SCHEMA, None),
@@ -272,7 +278,7 @@ def test_a_text_of_a_record_that_cannot_be_read_may_have_been_forgotten_by_it(pa
 def test_a_label_that_schema_1_cut_is_counted_and_not_vouched_for(path):
     with a_log(path) as database:
         with insider(path) as connection:
-            connection.execute("UPDATE labels SET whole = X'' WHERE text = 'vm-0'")
+            connection.execute("UPDATE labels SET whole = X'' WHERE length(text) > 200")
         verdict = examine(database)
 
     assert verdict.is_intact
