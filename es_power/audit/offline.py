@@ -44,10 +44,6 @@ D = -121665 * pow(121666, P - 2, P) % P
 SQRT_M1 = pow(2, (P - 1) // 4, P)
 
 
-def _sha512_mod_q(data):
-    return int.from_bytes(hashlib.sha512(data).digest(), "little") % Q
-
-
 def _add(a, b):
     e, f = (a[1] - a[0]) * (b[1] - b[0]) % P, (a[1] + a[0]) * (b[1] + b[0]) % P
     g, h = 2 * a[3] * b[3] * D % P, 2 * a[2] * b[2] % P
@@ -95,7 +91,7 @@ def is_signed(public, message, signature):
     a, r, s = _point(public), _point(signature[:32]), int.from_bytes(signature[32:], "little")
     if a is None or r is None or s >= Q:
         return False
-    h = _sha512_mod_q(signature[:32] + public + message)
+    h = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % Q
     return _equal(_multiply(s, BASE), _add(r, _multiply(h, a)))
 
 
@@ -109,6 +105,10 @@ STREAMS = uuid.UUID("6f1e0c4a-5f0b-5d0e-9b5e-3d2c8a1f7e10")  # the namespace of 
 
 class BadProofError(Exception):
     """It proves nothing, and why."""
+
+
+class UncheckedError(Exception):
+    """It could not be checked, and why."""
 
 
 def record_hash(proof):
@@ -181,8 +181,7 @@ def check(proof, key):
 
 
 def _hex(text, size):
-    data = bytes.fromhex(text)
-    if len(data) != size:
+    if len(data := bytes.fromhex(text)) != size:
         raise BadProofError(f"{text!r} is not of {size} bytes")
     return data
 
@@ -223,31 +222,23 @@ def _array(data, at, size):
 
 
 def _bytes(data, at, size):
-    if at + size > len(data):
-        raise ValueError("it is cut short")
-    return data[at : at + size], at + size
+    return data[at : at + size], at + size  # one that is cut short does not end where the record does
 
 
 def _string(data, at, size):
-    found, at = _bytes(data, at, size)
-    return found.decode(), at
+    return data[at : at + size].decode(), at + size
 
 
 _FIXED = {0xC0: None, 0xC2: False, 0xC3: True}
 _LONG = {
-    **{kind: (form, _bytes) for kind, form in enumerate((">B", ">H", ">I"), 0xC4)},
-    **{kind: (form, None) for kind, form in enumerate((">f", ">d", ">B", ">H", ">I", ">Q"), 0xCA)},
-    **{kind: (form, None) for kind, form in enumerate((">b", ">h", ">i", ">q"), 0xD0)},
-    **{kind: (form, _string) for kind, form in enumerate((">B", ">H", ">I"), 0xD9)},
-    **{kind: (form, _array) for kind, form in enumerate((">H", ">I"), 0xDC)},
+    **{kind: (f">{form}", _bytes) for kind, form in enumerate("BHI", 0xC4)},
+    **{kind: (f">{form}", None) for kind, form in enumerate("fdBHIQbhiq", 0xCA)},
+    **{kind: (f">{form}", _string) for kind, form in enumerate("BHI", 0xD9)},
+    **{kind: (f">{form}", _array) for kind, form in enumerate("HI", 0xDC)},
 }
 
 
 # ------------------------------------------------------------------------------------------------------ a directory
-
-
-class UncheckedError(Exception):
-    """It could not be checked, and why."""
 
 
 class Facts:
@@ -261,8 +252,7 @@ class Facts:
 
     def check(self, row):
         """BadProofError where a line of `events.jsonl` is not what its record says; UncheckedError."""
-        proof = self._proofs.get(row["record"])
-        if proof is None:
+        if (proof := self._proofs.get(row["record"])) is None:
             raise BadProofError("there is no proof of its record")
         # As text: to Python, 1 and true are the same.
         if json.dumps(self._row(proof, row), sort_keys=True) != json.dumps(row, sort_keys=True):
@@ -281,8 +271,8 @@ class Facts:
             where["index"] = row["index"]
             topic, values = "StateObserved:1", self._part(proof, values, row["index"])
         data = {name: self._told(kind, values[name], row["data"][name]) for name, kind, *_ in self._layout[topic]}
-        kind = topic.partition(":")[0]
-        return {"record": row["record"], **where, "recorded_at": rfc3339(recorded), "type": kind, "data": data}
+        said = {"recorded_at": rfc3339(recorded), "type": topic.partition(":")[0], "data": data}
+        return {"record": row["record"], **where, **said}
 
     def _values(self, topic, state):
         if topic not in self._layout:
@@ -293,8 +283,7 @@ class Facts:
 
     def _part(self, proof, sweep, index):
         """What a sweep says of the VM at a place of its inventory."""
-        listed = self._versions.get((proof["stream"], sweep["inventory"]))
-        if listed is None:
+        if (listed := self._versions.get((proof["stream"], sweep["inventory"]))) is None:
             raise UncheckedError("the inventory that the sweep names is not in the directory")
         odd = {place: answer for place, *answer in sweep["odd"]}
         state, reason = odd.get(index, sweep["states"][2 * index : 2 * index + 2])
@@ -341,8 +330,7 @@ def check_directory(folder, key):
         files[name] = _read(folder, name)
         if hashlib.sha256(files[name]).hexdigest() != digest:
             wrong.append(f"{name}: this is not the file that was written")
-    proofs = json.loads(files["proofs.json"])
-    for proof in proofs:
+    for proof in (proofs := json.loads(files["proofs.json"])):
         try:
             check(proof, key)
         except BadProofError as error:
@@ -366,15 +354,9 @@ def check_directory(folder, key):
     # An inventory may be there for the sake of the sweeps that name it.
     owed = [each["position"] for each in proofs if not each["topic"].startswith("InventoryRecorded:")]
     wrong += [f"record {each}: events.jsonl lacks it, or has it changed" for each in owed if each not in told]
-    return _summary(told), wrong, unchecked
-
-
-def _summary(told):
-    if not told:
-        return "no record was exported"
-    first, last = min(told), max(told)
+    first, last = min(told, default=1), max(told, default=0)
     between = "all between them" if len(told) == last - first + 1 else "some between them were not exported"
-    return f"{len(told)} records were looked at, {first} to {last}; {between}"
+    return f"{len(told)} records were looked at, {first} to {last}; {between}", wrong, unchecked
 
 
 def _read(folder, name):
