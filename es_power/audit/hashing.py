@@ -6,7 +6,7 @@ its second from whoever records meanwhile, on a machine with ten processors too.
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from subprocess import PIPE, Popen
 from typing import Final
@@ -31,10 +31,13 @@ def hashed_beside(records: int) -> Iterator[Roots]:
         yield block_roots
         return
     with process:
+        assert process.stdin
         try:
             yield partial(_ask, process)
         finally:
             process.kill()
+            with suppress(OSError):  # of one that was gone before, what it was to be told may still stand there
+                process.stdin.close()
 
 
 def _ask(process: Popen[bytes], hashes: bytes) -> list[bytes]:

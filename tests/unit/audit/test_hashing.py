@@ -53,6 +53,7 @@ def test_where_the_process_is_gone_the_roots_are_the_same(begun):
         begun[0].wait()
 
         assert roots(HASHES) == roots(HASHES) == block_roots(HASHES)
+        assert roots(b"") == []
 
 
 @pytest.mark.parametrize("executable", ["", "/no/such/python"])
