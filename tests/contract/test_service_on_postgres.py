@@ -41,8 +41,8 @@ async def running(place: str, *hosts: FakeHypervisor) -> AsyncIterator[tuple[Sql
         nursery.cancel_scope.cancel()
 
 
-async def until(log: SqlLog, kind: type[Event], count: int = 1) -> Sequence[Event]:
-    with trio.fail_after(PATIENCE):
+async def until(log: SqlLog, kind: type[Event], count: int = 1, *, patience: float = PATIENCE) -> Sequence[Event]:
+    with trio.fail_after(patience):
         while True:
             head = await log.head()
             found = [each.event for each in await log.read(after=0, limit=100_000) if isinstance(each.event, kind)]

@@ -23,6 +23,10 @@ pytestmark = [
 ]
 
 
+PATIENCE = 120.0
+"""Seconds in which a process has come to its first sweep: a start alone took 40 on a machine that had much to do."""
+
+
 @contextmanager
 def program(place: str) -> Iterator[subprocess.Popen[str]]:
     """`es-power run` on libvirt's test driver, as a process."""
@@ -68,10 +72,10 @@ def starts(records: list[Recorded]) -> list[Recorded]:
 async def pause_one_past_its_lease(place: str, log: SqlLog) -> bool:
     """Whether the one that was paused ends with one clear line, and the other goes on."""
     with program(place) as paused:
-        await until(log, HostSwept)
+        await until(log, HostSwept, patience=PATIENCE)
         paused.send_signal(signal.SIGSTOP)
         with program(place) as successor:
-            [_, started] = await until(log, ServiceStarted, 2)
+            [_, started] = await until(log, ServiceStarted, 2, patience=PATIENCE)
             paused.send_signal(signal.SIGCONT)
             _, complaint = await trio.to_thread.run_sync(paused.communicate)
             return (
