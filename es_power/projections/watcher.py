@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Final, Self
 
 import structlog
@@ -15,7 +16,10 @@ from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
 
 GATHER: Final = 0.05
-"""Seconds in which what the log gains is gathered, so that a storm does not fold, and commit, each record by itself."""
+"""Seconds, at least, from one batch to the next, so that a storm does not fold, and commit, each record by itself.
+
+What comes after a while of silence, as the sweep that ends a gap does, waits for nothing.
+"""
 
 Listener = Callable[[Sequence[Recorded], Step], Awaitable[None]]
 
@@ -29,6 +33,8 @@ class Watcher:
         self.models = models
         self._told = 0
         self._last: Recorded | None = None
+        #: When the newest batch was read, on trio's clock.
+        self._read_at = -inf
         self._folded = trio.Event()
 
     @classmethod
@@ -80,8 +86,9 @@ class Watcher:
             self._reached_the_end()
             self._wake()
             await self._log.wait_beyond(self.models.fleet.position)
-            await trio.sleep(GATHER)
+            await trio.sleep(max(0.0, self._read_at + GATHER - trio.current_time()))
             await self._require_same_log()
+        self._read_at = trio.current_time()
         return batch
 
     async def _require_same_log(self) -> None:

@@ -24,7 +24,7 @@ pytestmark = [
 
 
 PATIENCE = 120.0
-"""Seconds in which a process has come to its first sweep: a start alone took 40 on a machine that had much to do."""
+"""Seconds in which a process has come to its first sweep; 30 were too few on a machine that had much else to do."""
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,16 @@ async def test_a_service_killed_after_its_planner_and_before_its_host_began_has_
 
         async with following(log) as successor:
             assert successor.models.derivation.planned == {stream}
+
+
+async def test_what_comes_after_a_silence_is_folded_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story()
+    story.start()
+    await story.write(tmp_path / "log.db")
+    known = len(story.records)
+    async with open_log(tmp_path / "log.db", mode="write", poll=0.01) as log, following(log) as follower:
+        monkeypatch.setattr("es_power.projections.watcher.GATHER", 3600.0)
+        follower._read_at = -inf  # nothing came for long
+        await add(log, story, sweeps=1)
+        with trio.fail_after(30):
+            await follower.reached(Position(known + 1))
