@@ -33,8 +33,7 @@ NAMED, HARMLESS, SILENT = "named", "harmless", "silent"
 
 
 def test_each_bit_of_a_log_is_named_or_changes_nothing(tmp_path: Path, bench: Bench) -> None:
-    # In the quick tier a smaller log, with pages of every kind too: each bit costs a look at the whole of it.
-    image = image_of_a_log(tmp_path, 200 if bench.tier.is_quick else 1_000)
+    image = image_of_a_log(tmp_path, 1_000)
     bits = 8 * len(image)
     wanted = bench.count(2_000, bits)
     chosen = range(bits) if wanted == bits else random.Random(bench.seed).sample(range(bits), wanted)
