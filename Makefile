@@ -25,7 +25,7 @@ test: ## run every suite whose parts are here, or one: TESTS=tests/unit
 	@scripts/setup/venv dev
 	@scripts/setup/system want test
 	@status=0; if [ -n "$(TESTS)" ]; then .venv/bin/pytest $(TESTS) || status=$$?; else \
-		.venv/bin/pytest -n $(WORKERS) --dist loadfile $(ALONE:%=--ignore=%) $(COVERAGE) || status=$$?; \
+		.venv/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore=%) $(COVERAGE) || status=$$?; \
 		.venv/bin/pytest $(ALONE) || status=$$?; \
 	fi; scripts/setup/system lack test; exit $$status
 

@@ -1,6 +1,31 @@
-"""What holds for every test: none depends on the speed of its machine."""
+"""What holds for every test: none depends on the speed of its machine, and none is counted that need not be."""
 
+import gc
+from pathlib import Path
+from typing import Final
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+UNCOUNTED: Final = (
+    *("acceptance", "api", "crash", "differential", "packaging", "property", "stateful", "torture"),
+    "unit/projections/test_migration_orders.py",
+)
+"""What runs a long time, and no line of the domain or the log that no other test runs: counting the lines that are run
+makes it take up to three times as long."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = [Path(__file__).parent / each for each in UNCOUNTED]
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in places):
+            item.add_marker("no_cover")
+
+
+def pytest_collection_finish() -> None:
+    # What all the tests share stays to the end, so the collector need not look through it ten thousand times.
+    gc.collect()
+    gc.freeze()
