@@ -33,13 +33,15 @@ class OnPlace:
         raise NotImplementedError
 
     def setUp(self):
+        self.others = set(threading.enumerate())
         self.database = Database(self.place())
         ensure_schema(self.database)
 
     def tearDown(self):
-        for thread in threading.enumerate():  # a shipped case leaves its readers running
-            if thread is not threading.main_thread() and not thread.daemon:
-                thread.join()
+        for thread in set(threading.enumerate()) - self.others:  # a shipped case leaves its readers running
+            if not thread.daemon:
+                thread.join(timeout=60)
+                assert not thread.is_alive(), thread
         self.database.close()
 
     def create_recorder(self):

@@ -77,7 +77,7 @@ async def pause_one_past_its_lease(place: str, log: SqlLog) -> bool:
         with program(place) as successor:
             [_, started] = await until(log, ServiceStarted, 2, patience=PATIENCE)
             paused.send_signal(signal.SIGCONT)
-            _, complaint = await trio.to_thread.run_sync(paused.communicate)
+            _, complaint = await trio.to_thread.run_sync(lambda: paused.communicate(timeout=60))
             return (
                 paused.returncode == 1
                 and successor.poll() is None
