@@ -10,10 +10,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-UNCOUNTED: Final = (
-    *("acceptance", "api", "crash", "differential", "packaging", "property", "stateful", "torture"),
-    "unit/projections/test_migration_orders.py",
-)
+UNCOUNTED: Final = ("stateful", "torture", "unit/projections/test_migration_orders.py")
 """What runs a long time, and no line of the domain or the log that no other test runs: counting the lines that are run
 makes it take up to three times as long."""
 
