@@ -102,6 +102,10 @@ class BackupError(LogError):
     """A backup cannot be written or put back; the message says what is in the way."""
 
 
+class PruneError(LogError):
+    """A log cannot be pruned so far; the message says why, and what to do."""
+
+
 class UnknownEventError(LogError):
     """A record's topic or content is not one that this version understands."""
 
@@ -125,14 +129,16 @@ class SealBrokenError(LogError):
 
 
 class RecordPrunedError(LogError):
-    """A record was taken out of the log, with all before it."""
+    """What is asked for lies in a part of the log that was pruned; an archive has it."""
 
     exit_code = 3
 
-    def __init__(self, position: int, *, pruned: int) -> None:
-        self.position, self.pruned = position, pruned
+    def __init__(self, position: int | None = None, *, pruned: int, archive: str = "", since: str = "") -> None:
+        self.position, self.pruned, self.archive = position, pruned, archive
+        told = f"and position {position} is none after that" if position is not None else f"which is until {since}"
         super().__init__(
-            f"record {position} is not in the log any more: all up to {pruned} was pruned; its archive has it"
+            f"what was observed up to position {pruned} was pruned, {told}: ask of what came after it, or ask its "
+            f"archive{f' {archive}' if archive else ''}, which is a log too (--log)"
         )
 
 

@@ -69,8 +69,12 @@ class Exporter:
         return self._orders.keys()
 
     async def facts(self, *, after: Position, until: Position) -> AsyncGenerator[Sequence[Recorded], None]:
-        """Give the facts with after < position <= until, some at a time."""
+        """Give the facts with after < position <= until, some at a time.
+
+        RecordPrunedError where the log begins later.
+        """
         log = self._view.log
+        await log.require_kept(after)
         while after < until:
             try:
                 batch = await log.read(after=after, until=until, limit=BATCH)

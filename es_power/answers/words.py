@@ -3,7 +3,7 @@
 from typing import Final
 
 from es_power.domain.access import LinkIssued, SessionOpened, TokenIssued, TokenRevoked
-from es_power.domain.custody import LabelsForgotten, LogRestored
+from es_power.domain.custody import LabelsForgotten, LogPruned, LogRestored
 from es_power.domain.decisions import (
     Approved,
     CommandEvent,
@@ -189,6 +189,8 @@ def _reported(event: Event) -> str:
             return "link used by a browser"
         case LabelsForgotten(labels=labels):
             return f"{len(labels)} texts forgotten"
+        case LogPruned(position=position, count=count):
+            return f"{count} observations up to position {position} pruned"
         case LogRestored(position=position, replaced=replaced):
             before = "" if replaced is None else f"; it had gone up to {replaced}"
             return f"the log was put back to position {position}{before}"

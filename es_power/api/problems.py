@@ -143,8 +143,8 @@ RECORD_NOT_FOUND: Final = _kind(
 RECORD_PRUNED: Final = _kind(
     "record-pruned",
     410,
-    "That record was pruned",
-    "It is not in the log any more. The archive that `es-power prune` wrote has it.",
+    "What is asked for was pruned",
+    "It lies in a part of the log that was taken out. The archive that `es-power prune` wrote has it, and is a log.",
 )
 NOT_SEALED: Final = _kind(
     "not-sealed",

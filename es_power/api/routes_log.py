@@ -12,7 +12,7 @@ from es_power.api import wire
 from es_power.api.asking import LARGEST, Cursor, Limit, Now, Past, TheHouse, answer, etag, rows_answer
 from es_power.api.describe import answers
 from es_power.api.pages import DEFAULT, after as after_cursor, link, page
-from es_power.api.problems import CURSOR, REWOUND, TOO_MANY, ProblemError
+from es_power.api.problems import CURSOR, RECORD_PRUNED, REWOUND, TOO_MANY, ProblemError
 from es_power.api.stream import Following
 from es_power.domain.events import Position
 from es_power.errors import UnknownEventError
@@ -50,6 +50,7 @@ async def events(request: Request, house: TheHouse, now: Now, after: After = 0, 
         raise ProblemError(REWOUND, f"the log ends at {until}", position=until)
     items: list[Plain] = []
     reached = Position(after)
+    await log.require_kept(reached)
     while len(items) < limit and reached < until:
         try:
             batch = await log.read(after=reached, until=until, limit=limit - len(items))
@@ -73,7 +74,7 @@ async def events(request: Request, house: TheHouse, now: Now, after: After = 0, 
     response_class=Response,
     summary="What is recorded from now on",
     responses={
-        **answers(REWOUND, TOO_MANY, log=False),
+        **answers(REWOUND, RECORD_PRUNED, TOO_MANY, log=False),
         200: {
             "description": "Server-sent events: `ready` once, then a `fact` for each record, its `data` as in "
             "/v1/events and its `id` the position; after 15 s without one a comment. `reset` ends the stream of a "
@@ -100,6 +101,8 @@ async def stream(
     place = last_event_id if last_event_id is not None else after
     if place is not None and place > head:
         raise ProblemError(REWOUND, f"the log ends at {head}", position=head)
+    if place is not None:
+        await house.log.require_kept(Position(place))
     if house.broadcast.followers >= house.settings.api.followers:
         raise ProblemError(
             TOO_MANY, f"{house.broadcast.followers} follow already ([api] followers)", headers={"Retry-After": "10"}

@@ -4,14 +4,14 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import sqlalchemy as sa
 
 from es_power.audit.keys import VerifierKey
 from es_power.audit.notes import Checkpoint, Note, Signature, find_notes, read_checkpoint, read_note
 from es_power.domain.custody import CheckpointSealed
-from es_power.domain.events import Position
+from es_power.domain.events import Event, Position
 from es_power.domain.streams import AUDIT, stream_id
 from es_power.errors import NoteError, UnknownEventError
 from es_power.log.codec import shared_codec
@@ -19,6 +19,8 @@ from es_power.log.database import Database
 from es_power.log.pruned import Pruned
 from es_power.log.queries import fetch_rows
 from es_power.log.schema import RECORDS, STREAMS
+
+Fact = TypeVar("Fact", bound=Event)
 
 _LONGEST: Final = 64_000_000
 """Bytes of a file with checkpoints: an hourly one has less than 3 MB a year."""
@@ -115,7 +117,7 @@ class KeptCheckpoints:
         """Give all of them, oldest first, with their positions; it blocks."""
         with self._lock, self._database.read() as connection:
             rows = _audit_rows(connection, self._database, after=self._version)
-            self._facts += _sealed(rows)
+            self._facts += _of_kind(CheckpointSealed, rows)
             self._version = max((version for version, *_ in rows if isinstance(version, int)), default=self._version)
             return tuple(self._facts)
 
@@ -126,7 +128,12 @@ class KeptCheckpoints:
 
 def sealed_facts(connection: sa.Connection, database: Database) -> Iterator[tuple[Position, CheckpointSealed]]:
     """Read the facts of checkpoints, oldest first, with their positions."""
-    yield from _sealed(_audit_rows(connection, database))
+    return facts_of(CheckpointSealed, connection, database)
+
+
+def facts_of(kind: type[Fact], connection: sa.Connection, database: Database) -> Iterator[tuple[Position, Fact]]:
+    """Read the facts of one kind about a log, oldest first, with their positions; what cannot be read is left out."""
+    return _of_kind(kind, _audit_rows(connection, database))
 
 
 def _audit_rows(connection: sa.Connection, database: Database, after: int = 0) -> list[tuple[int, Position, Any, Any]]:
@@ -142,8 +149,8 @@ def _audit_rows(connection: sa.Connection, database: Database, after: int = 0) -
     return [row for number in numbers for row in cast(list[Any], fetch_rows(connection, sql, number, after))]
 
 
-def _sealed(rows: Iterable[tuple[int, Position, Any, Any]]) -> Iterator[tuple[Position, CheckpointSealed]]:
-    codec, name = shared_codec(), CheckpointSealed.__name__
+def _of_kind(kind: type[Fact], rows: Iterable[tuple[int, Position, Any, Any]]) -> Iterator[tuple[Position, Fact]]:
+    codec, name = shared_codec(), kind.__name__
     for _, position, topic, state in rows:
         if not isinstance(topic, str) or not topic.startswith(f"{name}:"):
             continue
@@ -151,7 +158,7 @@ def _sealed(rows: Iterable[tuple[int, Position, Any, Any]]) -> Iterator[tuple[Po
             fact = codec.decode(topic, state)
         except UnknownEventError:
             continue
-        if isinstance(fact, CheckpointSealed):
+        if isinstance(fact, kind):
             yield Position(position), fact
 
 

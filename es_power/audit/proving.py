@@ -17,6 +17,7 @@ from es_power.domain.events import START, Position
 from es_power.errors import NotSealedError, RecordNotFoundError, RecordPrunedError
 from es_power.log.chain import GENESIS
 from es_power.log.database import Database
+from es_power.log.pruned import archive_of
 from es_power.log.schema import RECORDS, STREAMS
 
 
@@ -82,10 +83,11 @@ def _prove(connection: sa.Connection, tree: Tree, position: Position, sealed: Ch
         .join_from(RECORDS, STREAMS, RECORDS.c.stream == STREAMS.c.no)
         .where(RECORDS.c.position == position)
     )
+    if tree.pruned and 0 < position <= tree.pruned.position:
+        # Also of one that was kept: those beside it, which its path to the root needs, are gone.
+        raise RecordPrunedError(position, pruned=tree.pruned.position, archive=archive_of(connection, tree.pruned))
     row = connection.execute(query).one_or_none()
     if row is None:
-        if tree.pruned and 0 < position <= tree.pruned.position:
-            raise RecordPrunedError(position, pruned=tree.pruned.position)
         raise RecordNotFoundError(f"there is no record {position}")
     if position > sealed.size:
         raise NotSealedError(

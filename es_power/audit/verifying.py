@@ -26,6 +26,7 @@ from es_power.audit.labelled import Labels
 from es_power.audit.naming import check_names, name_break
 from es_power.audit.notes import Note
 from es_power.audit.pages import PageCheck, check_schema_objects, checked_beside, is_corrupt
+from es_power.audit.remains import check_remains, digests_said
 from es_power.audit.tree import Edge, Grown
 from es_power.audit.verdict import Damage, Kind, Verdict
 from es_power.domain.events import START, Position
@@ -35,7 +36,7 @@ from es_power.log import SqlLog
 from es_power.log.chain import Chain, Row
 from es_power.log.codec import shared_codec
 from es_power.log.database import Database
-from es_power.log.pruned import hashes_there, read_pruned
+from es_power.log.pruned import hashes_there, read_pruned, read_state
 from es_power.log.queries import ROW, fetch_rows, walk_rows
 from es_power.log.schema import HEAD, RECORDS, STREAMS, TREE
 from es_power.log.upgrade import check_schema
@@ -122,6 +123,8 @@ class _Examination:
         self._labels = Labels(shared_codec())
         self._roots: dict[int, bytes] = {}
         self._pruned: Position | None = None
+        #: How many records were kept of those before that.
+        self._kept = 0
 
     def run(self, pages: Callable[[Callable[[], None]], Sequence[Damage]] | None) -> Verdict:
         """Check everything, and say what was found; `pages` waits for what is checked beside it."""
@@ -148,7 +151,7 @@ class _Examination:
         self._damage += changed
         return Verdict(
             position=self._chain.position,
-            records=self._chain.position - (self._pruned or START),
+            records=self._kept + self._chain.position - (self._pruned or START),
             root=self._edge.root(),
             damage=tuple(self._damage),
             checkpoints=tuple(compared),
@@ -188,13 +191,17 @@ class _Examination:
                 )
             else:
                 self._claims.append(claim)
+            said = digests_said(self._connection, self._database, pruned.position)
+            self._damage += check_remains(
+                pruned, said, pruned.digest(read_state(self._connection) or b""), self._streams, self._read, self._keep
+            )
         self._claims += claims_inside(self._connection, self._database, self._keys)
         return True
 
     def _records(self) -> bool:
         """Check each record, and compute the tree; whether all were as they were written."""
         sizes = deque(sorted({claim.size for claim in self._claims if claim.size >= self._edge.size}))
-        for rows in walk_rows(self._connection, _FIRST, _BATCH):
+        for rows in walk_rows(self._connection, self._pruned or _FIRST, _BATCH):
             begin = self._chain.position
             try:
                 self._chain.check_all(rows, self._streams)
@@ -209,6 +216,11 @@ class _Examination:
     def _read(self, after: int, count: int) -> list[Row]:
         """So many of the records that stand after a position, whether or not positions are missing between."""
         return fetch_rows(self._connection, f"{_RECORDS} WHERE position > {after} ORDER BY position LIMIT {count}")
+
+    def _keep(self, rows: Sequence[Row]) -> None:
+        """Take in records that were kept of what was pruned."""
+        self._kept += len(rows)
+        self._labels.note(rows)
 
     def _take(self, rows: Sequence[Row], sizes: deque[int]) -> None:
         """Take in records that fit."""
@@ -227,7 +239,7 @@ class _Examination:
         """Say what is wrong with the record that does not fit."""
 
         def read(after: int, count: int) -> list[Row]:
-            return self._read(after if after > (self._pruned or START) else _FIRST, count)
+            return self._read(after or _FIRST, count)
 
         wrong = set(check_names(self._streams, _id_of))
         damage = name_break(self._connection, self._chain, self._streams, broken, read)

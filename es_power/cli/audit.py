@@ -223,7 +223,9 @@ def _damaged(damage: Damage) -> str:
 def _words(verdict: Verdict) -> Iterator[str]:
     yield from map(_damaged, verdict.damage)
     if verdict.pruned:
-        yield f"all up to record {verdict.pruned} was pruned; the checkpoint there stands for it"
+        signed = next((each for each in verdict.checkpoints if each.size == verdict.pruned and each.holds), None)
+        by = f"the checkpoint of {signed.origin} there stands for them" if signed else "no checkpoint stands for them"
+        yield f"records 1 to {verdict.pruned} were pruned; {by}; what was kept of them was checked"
     if verdict.is_intact and not verdict.vouched:
         yield "no checkpoint from outside vouches for it: whoever could write the database could have written it anew"
 

@@ -143,7 +143,7 @@ def _table(service: Service, teller: Teller) -> Table:
 async def _summary(place: str, teller: Teller, console: Console) -> None:
     async with open_log(place) as log:
         live, _ = await read_models(log, Store(log.database))
-        replayed, _ = await read_models(log)
+        replayed, _ = await read_models(log, Store(log.database), tables=False)
     counts = teller.counts
     ours = _command_name()
     some = next((name for name in teller.names.values()), "test")

@@ -20,6 +20,7 @@ from es_power.cli.options import (
     ask,
     find_before,
     find_moment,
+    note,
     place,
     take_view_then,
 )
@@ -79,6 +80,8 @@ def history(
         last = await find_moment(opened, until, "--until", zone=printer.zone) if until else None
         begin = await find_moment(opened, since, "--since", zone=printer.zone) if since else None
         view = await take_view_then(opened, as_of, known_at, zone=printer.zone)
+        if since is None and (pruned := await opened.pruned_up_to()):
+            note(f"es-power: what was observed up to position {pruned} was pruned; of that its archive tells")
         instance = await find(view, vm)
         found = await ask_history(
             view,

@@ -10,6 +10,7 @@ from typing import Annotated, Final, TypeVar
 import trio
 import typer
 
+from es_power import timewords
 from es_power.domain.events import START, Position
 from es_power.domain.time import Timestamp, moment
 from es_power.ingest.clock import now
@@ -190,6 +191,14 @@ async def find_before(log: SqlLog, text: str, flag: str, *, zone: tzinfo | None)
     if then.by_position:
         return Position(max(then.position - 1, START))
     return (await moment_at(log, Timestamp(then.at - 1))).position
+
+
+def read_time(text: str, flag: str, *, zone: tzinfo | None) -> Timestamp:
+    """Read TIME."""
+    try:
+        return timewords.parse(text, now=now(), zone=zone)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=f"'{flag}'") from error
 
 
 async def find_moment(log: SqlLog, text: str, flag: str, *, zone: tzinfo | None) -> Moment:

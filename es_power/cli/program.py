@@ -33,6 +33,7 @@ from es_power.cli import (
     imports,
     log,
     policy,
+    prune,
     quarantine,
     replay,
     run,
@@ -82,7 +83,8 @@ def _app() -> typer.Typer:
     )
     past = (as_of, history, diff, timeline, uptime, anomalies, gaps)
     asking = (status, why, *past, quarantine, export, commands, replay, policy)
-    for module in (run, act, demo, doctor, *asking, hold, breaker, declare, imports, log, audit, token, forget, backup):
+    upkeep = (log, audit, token, forget, backup, prune)
+    for module in (run, act, demo, doctor, *asking, hold, breaker, declare, imports, *upkeep):
         module.register(made)
     return made
 

@@ -49,6 +49,26 @@ class LabelsForgotten(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogPruned(Event):
+    """What was observed up to a position was taken out of the log, after an archive of it was read and found whole.
+
+    What was said, decided and done stands, and so does each observation that something kept refers to.
+    """
+
+    #: The last record of the checkpoint up to which the log was pruned.
+    position: Position
+    #: That checkpoint's root: the tree over all records up to there, as they were.
+    root: bytes
+    #: SHA-256 over what stands for them now: the read models there, each stream's end, and the single records kept.
+    state: bytes
+    #: How many records were taken out.
+    count: int
+    #: Where the archive was written to.
+    archive: Label
+    by: Label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogRestored(Event):
     """The log goes on from an earlier point: what was recorded after that is not in it."""
 

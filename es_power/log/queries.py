@@ -1,6 +1,7 @@
 """Questions to the log, as transactions that only read.
 
-Positions and versions have no gaps, so a limit is a bound on them.
+Positions and versions have no gaps but where a log was pruned, so a limit is a bound on them first; only where that
+finds nothing before the end, the next record is looked for.
 """
 
 import sqlite3
@@ -18,6 +19,7 @@ from es_power.errors import LogRewoundError, UnknownEventError
 from es_power.log.chain import Chain, Row
 from es_power.log.codec import Codec, Raw
 from es_power.log.database import Database
+from es_power.log.pruned import pruned_up_to, require_kept, require_kept_since
 from es_power.log.refusals import undecodable
 from es_power.log.schema import HEAD, LABELS, RECORDS, STREAMS, TRACKING
 
@@ -55,6 +57,9 @@ class Queries:
             "after",
             "until",
         )
+        self._sql_next = compiled(
+            sa.select(sa.func.min(RECORDS.c.position)).where(RECORDS.c.position > param("after")), "after"
+        )
         self._sql_stream = compiled(sa.select(STREAMS.c.no, STREAMS.c.version).where(STREAMS.c.id == param("id")), "id")
         self._sql_stream_rows = compiled(
             row.where(
@@ -66,6 +71,13 @@ class Queries:
             "after",
             "until",
         )
+        self._sql_next_version = compiled(
+            sa.select(sa.func.min(RECORDS.c.version)).where(
+                RECORDS.c.stream == param("stream"), RECORDS.c.version > param("after")
+            ),
+            "stream",
+            "after",
+        )
         self._sql_labels = f"{compiled(sa.select(LABELS.c.id, LABELS.c.text))} WHERE id IN"
         self._sql_find = compiled(sa.select(RECORDS.c.position).where(RECORDS.c.key == param("key")), "key")
         self._sql_tracked = compiled(sa.select(TRACKING.c.position).where(TRACKING.c.name == param("name")), "name")
@@ -74,6 +86,21 @@ class Queries:
         """The position of the last record; 0 in an empty log."""
         with self._database.read() as connection:
             return self._head(connection)
+
+    def require_kept(self, position: Position) -> None:
+        """Raise RecordPrunedError where nobody can say any more what was known at a position."""
+        with self._database.read() as connection:
+            require_kept(connection, position)
+
+    def pruned_up_to(self) -> Position:
+        """Up to where the log was pruned; 0 where it is whole."""
+        with self._database.read() as connection:
+            return pruned_up_to(connection)
+
+    def require_kept_since(self, at: Timestamp) -> None:
+        """Raise RecordPrunedError where nobody can say any more what was the case at a time."""
+        with self._database.read() as connection:
+            require_kept_since(connection, at)
 
     def position_at(self, at: Timestamp, after: Position = START, until: Position | None = None) -> Position:
         """The last position recorded not after a time, with after < position <= until; 0 where all are later.
@@ -125,12 +152,12 @@ class Queries:
         chain: Chain | None = None,
     ) -> None:
         """Call `visit` with the same, up to `limit` of them, so many at a time as fit in the processor's cache."""
-        last = Position(after + limit) if until is None else min(until, Position(after + limit))
         with self._database.read() as connection:
-            while rows := self._rows(connection, after, last, _CACHED):
+            while limit > 0 and (rows := self._rows(connection, after, until, min(limit, _CACHED))):
                 found = self._bare(connection, rows, chain)
                 visit(found)
                 after = found[-1][0]
+                limit -= len(found)
 
     def read_stream(self, stream: str, after: int, limit: int | None) -> Sequence[Recorded]:
         """Records of one stream with a version above `after`, in order; UnknownEventError as in `read`."""
@@ -140,6 +167,11 @@ class Queries:
                 return []
             until = known.version if limit is None else after + limit
             rows = fetch_rows(connection, self._sql_stream_rows, known.no, after, until)
+            if not rows and until < known.version:
+                following = connection.exec_driver_sql(self._sql_next_version, (known.no, after)).scalar_one()
+                rows = fetch_rows(
+                    connection, self._sql_stream_rows, known.no, following - 1, following - 1 + until - after
+                )
             return self._decoded(connection, rows)
 
     def version(self, stream: str) -> int:
@@ -212,8 +244,14 @@ class Queries:
     def _rows(self, connection: sa.Connection, after: Position, until: Position | None, limit: int) -> Sequence[Row]:
         last = after + limit if until is None else min(until, after + limit)
         rows = fetch_rows(connection, self._sql_rows, after, last)
-        if not rows and after > (head := self._head(connection)):
+        if rows or after == until:
+            return rows
+        head = self._head(connection)
+        if after > head:
             raise LogRewoundError(checkpoint=after, head=head)
+        if after < head and (following := connection.exec_driver_sql(self._sql_next, (after,)).scalar()):
+            last = following - 1 + limit if until is None else min(until, following - 1 + limit)
+            return fetch_rows(connection, self._sql_rows, following - 1, last)
         return rows
 
     def _bare(self, connection: sa.Connection, rows: Sequence[Row], chain: Chain | None = None) -> Sequence[RawRecord]:

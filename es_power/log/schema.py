@@ -111,6 +111,13 @@ PRUNED: Final = sa.Table(
     sa.Column("checkpoint", sa.Text, nullable=False),
     #: The tree's right edge there: the roots of the whole subtrees that its records fall into, the largest first.
     sa.Column("edge", sa.LargeBinary, nullable=False),
+    #: The label of where the archive of what is gone was written to.
+    sa.Column("archive", sa.BigInteger, nullable=False),
+    #: Of each single record that was kept out of streams that begin later now: its position, the hash of the record
+    #: before it in its stream, and its own.
+    sa.Column("kept", sa.LargeBinary, nullable=False),
+    #: What every fold begins with: the read models there.
+    sa.Column("state", sa.LargeBinary, nullable=False),
     sa.Column("pruned_at", sa.BigInteger, nullable=False),
 )
 

@@ -152,6 +152,18 @@ class SqlLog:
         """The hash that each stream had at `after`, of those that go on up to `until`: what a `Chain` begins with."""
         return await self._ask(lambda: self._queries.hashes(after, until))
 
+    async def require_kept(self, position: Position) -> None:
+        """Raise RecordPrunedError where nobody can say any more what was known at a position."""
+        await self._ask(lambda: self._queries.require_kept(position))
+
+    async def require_kept_since(self, at: Timestamp) -> None:
+        """Raise RecordPrunedError where nobody can say any more what was the case at a time."""
+        await self._ask(lambda: self._queries.require_kept_since(at))
+
+    async def pruned_up_to(self) -> Position:
+        """Up to where the log was pruned; 0 where it is whole."""
+        return await self._ask(self._queries.pruned_up_to)
+
     async def read_raw(
         self, *, after: Position, until: Position | None = None, limit: int = 10_000, chain: Chain | None = None
     ) -> Sequence[RawRecord]:

@@ -65,12 +65,18 @@ class Then:
 
 
 async def moment_at(log: SqlLog, at: Timestamp) -> Moment:
-    """A time, and the last position recorded not after it."""
-    return Moment(position=await past.position_at(log, Store(log.database), at), at=at)
+    """A time, and the last position recorded not after it; RecordPrunedError where that is before the log begins."""
+    position = await past.position_at(log, Store(log.database), at)
+    await log.require_kept(position)
+    return Moment(position=position, at=at)
 
 
 async def moment_of(log: SqlLog, position: Position) -> Moment:
-    """A position, and the time when it was recorded; ValueError where the log ends before it."""
+    """A position, and the time when it was recorded; ValueError where the log ends before it.
+
+    RecordPrunedError where the log begins after it.
+    """
+    await log.require_kept(position)
     if position == START:
         return Moment(position=START, at=NEVER, by_position=True)
     head = await log.head()

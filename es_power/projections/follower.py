@@ -66,7 +66,7 @@ class Follower(Watcher):
             structlog.get_logger().warning("the tables are made anew from the log", because=because)
             await trio.to_thread.run_sync(store.drop)
             await trio.to_thread.run_sync(store.create)
-            models = ReadModels(resume=True)
+            models = await load(log, store, resume=True)
         return cls(log, store, models)
 
     def _reached_the_end(self) -> None:

@@ -48,7 +48,7 @@ async def fold_fleet(
     chain: Chain | None = None,
     progress: Callable[[Position], None] = lambda _: None,
 ) -> Fleet:
-    """Fold the log from its first record up to `until`, or its head; a fleet to `start` with is taken on from there.
+    """Fold a whole log up to `until`, or its head; a fleet to `start` with is taken on from there (`beginning`).
 
     A new `chain`, or one that begins where the fleet is, checks every hash on the way, with SealBrokenError. What
     cannot be read is set aside.

@@ -13,6 +13,7 @@ import trio
 from es_power.domain.events import START, LifecycleEvent, Position
 from es_power.domain.time import Timestamp
 from es_power.log import SqlLog
+from es_power.projections.beginning import read_beginning
 from es_power.projections.fleet import Fleet
 from es_power.projections.history import Entry
 from es_power.projections.imported import MARK
@@ -43,11 +44,11 @@ async def position_at(log: SqlLog, store: Store, at: Timestamp) -> Position:
 
 
 def snapshot(store: Store, until: Position) -> Fleet:
-    """The newest fleet that is kept of a position not after this one; an empty one where none is."""
+    """The newest fleet that is kept of a position not after this one; that of the log's beginning where none is."""
     query = sa.select(SNAPSHOTS.c.fleet).where(SNAPSHOTS.c.position <= until).order_by(SNAPSHOTS.c.position.desc())
     with store.reading() as (connection, checkpoint):
         data = connection.scalar(query.limit(1)) if checkpoint else None
-        return Fleet() if data is None else unpack(data)
+        return read_beginning(connection).fleet if data is None else unpack(data)
 
 
 def spans_about(store: Store, at: Timestamp, *, after: Position, until: Position) -> Sequence[Span]:

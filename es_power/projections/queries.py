@@ -28,9 +28,9 @@ from es_power.domain.streams import observed_host, told_host
 from es_power.domain.time import Timestamp
 from es_power.errors import AmbiguousNameError, InstanceNotFoundError, SealBrokenError
 from es_power.log import SqlLog
-from es_power.log.chain import Chain
 from es_power.log.labels import shown
 from es_power.projections.as_of import Moment, Then, bounds, commands_as_of, fold_as_of
+from es_power.projections.beginning import beginning_of
 from es_power.projections.fleet import Fleet
 from es_power.projections.lean import fold_fleet
 from es_power.projections.power_state import PowerRow, power_rows, rows_of
@@ -123,7 +123,9 @@ async def look(
         return View(log=log, store=store, models=models, rest=rest, then=then)
     if table_only and until is not None and until < await trio.to_thread.run_sync(store.checkpoint):
         with suppress(SealBrokenError):
-            fleet = await fold_fleet(log, until=until, chain=Chain(), progress=progress)
+            beginning = await beginning_of(log)
+            await log.require_kept(until)
+            fleet = await fold_fleet(log, start=beginning.fleet, until=until, chain=beginning.chain, progress=progress)
             return View(log=log, store=store, models=ReadModels(fleet), rest=Step(since=until))
     models, rest = await read_models(log, store, until=until, progress=progress)
     return View(log=log, store=store, models=models, rest=rest)

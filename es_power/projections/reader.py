@@ -21,18 +21,22 @@ async def read_models(
     store: Store | None = None,
     *,
     until: Position | None = None,
+    tables: bool = True,
     progress: Callable[[Position], None] = lambda _: None,
 ) -> tuple[ReadModels, Step]:
-    """Fold the log up to `until` (or its head), from the tables where they are not beyond it, else from its start.
+    """Fold the log up to `until` (or its head), from the tables where they are not beyond it, else from its beginning.
 
-    The step holds the history entries and command rows that the tables do not have yet.
+    The step holds the history entries and command rows that the tables do not have yet. Without `tables` these are not
+    asked. RecordPrunedError where the log begins after `until`. A log in no database is whole, and has no store.
     """
-    models = ReadModels()
+    models, rest = ReadModels(), Step()
     if store is not None:
-        loaded = await load(log, store)
-        if until is None or loaded.fleet.position <= until:
-            models = loaded
-    rest = Step(since=models.fleet.position)
+        models, rest = await trio.to_thread.run_sync(store.load_on if tables else store.load_first)
+        if until is not None and models.fleet.position > until:
+            models, rest = await trio.to_thread.run_sync(store.load_first)
+            if models.fleet.position > until:
+                await trio.to_thread.run_sync(store.require_kept, until)
+        await _list_inventories(log, models)
     async for batch in batches(log, models, until=until):
         rest.add(models.apply(batch))
         progress(models.fleet.position)

@@ -104,7 +104,7 @@ class StopCommands:
         #: Instances that Nova has to be asked about, and the stream of the host that showed why.
         self.asks: dict[InstanceId, str] = {}
         #: Commands whose end was derived here before their request was in the log: it is no beginning when it comes.
-        self._over_already: set[UUID] = set()
+        self.over_already: set[UUID] = set()
 
     def apply(self, recorded: Recorded, changes: Sequence[Change]) -> list[Derived]:
         """Derive what one record leads to; `changes` is what the fleet made of it."""
@@ -148,8 +148,8 @@ class StopCommands:
             self._fleet.touch(instance)
 
     def _lived(self, event: CommandEvent, recorded: Recorded) -> Iterator[Derived]:
-        if event.command in self._over_already:
-            self._over_already.discard(event.command)
+        if event.command in self.over_already:
+            self.over_already.discard(event.command)
             return
         if self._resume and isinstance(event, StopRequested):
             self.take_up(event)
@@ -187,7 +187,7 @@ class StopCommands:
             return
         del self.open[instance]
         if not standing.recorded:
-            self._over_already.add(standing.request.command)
+            self.over_already.add(standing.request.command)
         kind = Resolved if standing.ended else Withdrawn
         event = kind(
             observed_at=recorded.event.observed_at,

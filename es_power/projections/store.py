@@ -22,7 +22,9 @@ from es_power.domain.streams import planned_observer
 from es_power.errors import TablesDamagedError, UnknownEventError
 from es_power.identity import package_version
 from es_power.log.database import Database
+from es_power.log.pruned import pruned_up_to, require_kept
 from es_power.log.schema import RECORDS, STREAMS
+from es_power.projections.beginning import read_beginning
 from es_power.projections.history import Entry
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.snapshots import EVERY, pack
@@ -88,15 +90,33 @@ class Store:
         self._upserts: dict[sa.Table, str] = {}
 
     def create(self) -> None:
-        """Make the tables where they are missing; where only some are, or of another version, all of them, empty."""
+        """Make the tables where they are missing; where only some are, or of another version, all of them.
+
+        New ones say what the log begins with, which is nothing where it is whole.
+        """
         with self._database.write() as connection:
             there = METADATA.tables.keys() & set(sa.inspect(connection).get_table_names())
             if there != METADATA.tables.keys() or _is_of_another_version(connection):
                 METADATA.drop_all(connection)
             METADATA.create_all(connection)
+            if _checkpoint(connection) == START:
+                self.begin(connection)
+
+    def begin(self, connection: sa.Connection) -> None:
+        """Have the tables say what a pruned log begins with, in place of what they say; for a whole one, do nothing."""
+        beginning = read_beginning(connection)
+        if beginning.position == START:
+            return
+        METADATA.drop_all(connection)
+        METADATA.create_all(connection)
+        models = beginning.models()
+        _is_to_be_written(models)
+        step = beginning.step(models)
+        self._write(connection, models, step, snapshots=step.snapshots)
+        self._move(connection, models.fleet.position)
 
     def drop(self) -> None:
-        """Take the tables away, so that they begin again with the log's first record."""
+        """Take the tables away, so that they begin again where the log does."""
         with self._database.write() as connection:
             METADATA.drop_all(connection)
 
@@ -105,6 +125,10 @@ class Store:
         with self._database.read() as connection:
             return _checkpoint(connection)
 
+    def reached(self, connection: sa.Connection) -> tuple[Position, Position]:
+        """The position that the tables are true at, and the one that the log begins at."""
+        return _checkpoint(connection), pruned_up_to(connection)
+
     @contextmanager
     def reading(self) -> Iterator[tuple[sa.Connection, Position]]:
         """A transaction over the tables, and the position that they are true at; TablesDamagedError as in `load`."""
@@ -112,19 +136,40 @@ class Store:
             yield connection, _checkpoint(connection)
 
     def load(self, *, resume: bool = False) -> ReadModels:
-        """Read all models as of the checkpoint; empty ones at position 0 where there are no tables to read.
+        """Read all models as of the checkpoint; those that the log begins with where there are no tables to read.
 
         TablesDamagedError where they cannot be what this module wrote.
         """
         with _damage(), self._database.read() as connection:
             return _load(connection, resume=resume)
 
+    def load_on(self) -> tuple[ReadModels, Step]:
+        """Read all models as `load` does, and what they hold that is in no table: all, where there are none."""
+        with _damage(), self._database.read() as connection:
+            models = _load(connection, resume=False)
+            if _checkpoint(connection) == START:
+                return models, read_beginning(connection).step(models)
+            return models, Step(since=models.fleet.position)
+
+    def load_first(self, *, resume: bool = False) -> tuple[ReadModels, Step]:
+        """Read the models that the log begins with, and all that they hold."""
+        with self._database.read() as connection:
+            beginning = read_beginning(connection)
+            models = beginning.models(resume=resume)
+            return models, beginning.step(models)
+
+    def require_kept(self, position: Position) -> None:
+        """Raise RecordPrunedError where nobody can say any more what was known at a position."""
+        with self._database.read() as connection:
+            require_kept(connection, position)
+
     def load_all(self) -> tuple[ReadModels, list[Entry]]:
         """Read all models and all history as of the same checkpoint; TablesDamagedError as in `load`."""
         with _damage(), self._database.read() as connection:
             models = _load(connection, resume=False)
-            rows = connection.execute(sa.select(HISTORY)).mappings() if models.fleet.position else ()
-            return models, [entry_of(row) for row in rows]
+            if _checkpoint(connection) == START:
+                return models, list(read_beginning(connection).step(models).entries.values())
+            return models, [entry_of(row) for row in connection.execute(sa.select(HISTORY)).mappings()]
 
     def save(self, models: ReadModels, step: Step, *, since: Position) -> bool:
         """Write what a step changed after `since`, and the new checkpoint, in one transaction.
@@ -159,12 +204,7 @@ class Store:
                 table.indexes.clear()
             fresh.drop_all(connection)
             fresh.create_all(connection)
-            for place in models.fleet.places.values():
-                place.dirty.update(place.instances)
-            models.fleet.quarantined_anew.update(models.fleet.quarantined)
-            models.fleet.told_anew.update(
-                (instance, stream) for instance, streams in models.fleet.told.items() for stream in streams
-            )
+            _is_to_be_written(models)
             step = Step(
                 entries={(entry.position, entry.index): entry for entry in past.entries.values()},
                 commands={row.position: row for row in models.commands.rows.values()},
@@ -309,6 +349,16 @@ def _snapshots(models: ReadModels, step: Step, checkpoint: Position) -> Mapping[
     return {**step.snapshots, position: pack(models.fleet)}
 
 
+def _is_to_be_written(models: ReadModels) -> None:
+    """Have all rows written, and not only those that changed."""
+    for place in models.fleet.places.values():
+        place.dirty.update(place.instances)
+    models.fleet.quarantined_anew.update(models.fleet.quarantined)
+    models.fleet.told_anew.update(
+        (instance, stream) for instance, streams in models.fleet.told.items() for stream in streams
+    )
+
+
 def _is_written(models: ReadModels) -> None:
     for place in models.fleet.places.values():
         place.dirty.clear()
@@ -364,11 +414,11 @@ def _planned(connection: sa.Connection, position: Position) -> set[str]:
 
 
 def _load(connection: sa.Connection, *, resume: bool) -> ReadModels:
+    position = _checkpoint(connection)
+    if position == START:
+        return read_beginning(connection).models(resume=resume)
     models = ReadModels(resume=resume)
-    models.fleet.position = _checkpoint(connection)
-    if models.fleet.position == START:
-        return models
-    position = models.fleet.position
+    models.fleet.position = position
     times = connection.execute(sa.select(TIMES).where(TIMES.c.block == position // BLOCK)).one_or_none()
     models.times = Times(position, Block(*times) if times else None)
     for row in connection.execute(sa.select(HOSTS)).mappings():

@@ -85,7 +85,8 @@ async def timelines(
     """The timelines of VMs in the order of their names, or of all that existed in that time; raises as `find` does.
 
     With `buckets`, of each VM at most so many segments, for whoever draws no finer; what differs within one is MIXED.
-    ValueError for a time that ends before it begins, or begins after `now`.
+    ValueError for a time that ends before it begins, or begins after `now`; RecordPrunedError for one before the log
+    begins.
     """
     view, end = await timespan(view, since=since, until=until, now=now)
     instances = await chosen(view, vms)
@@ -123,10 +124,11 @@ def _streams(window: Window) -> Sequence[str]:
 
 
 async def timespan(view: View, *, since: Timestamp, until: Timestamp, now: Timestamp) -> tuple[View, Timestamp]:
-    """The view that has all that was known, and the end of the time; raises ValueError as `timelines` does."""
+    """The view that has all that was known, and the end of the time; raises as `timelines` does."""
     end = min(until, now)
     if since >= end:
         raise ValueError("the time ends before it begins" if since >= until else "the time is still to come")
+    await view.log.require_kept_since(since)
     return view if view.then is None else await look(view.log, until=view.then.known), end
 
 

@@ -39,12 +39,12 @@ class Watcher:
 
     @classmethod
     async def start(cls, log: EventReader, store: Store) -> Self:
-        """Begin where the tables end; without tables that can be read, at the log's first record."""
+        """Begin where the tables end; without tables that can be read, where the log begins."""
         try:
             models = await load(log, store, resume=True)
         except TablesDamagedError as damage:
             structlog.get_logger().warning("the log is read from its beginning", because=str(damage))
-            models = ReadModels(resume=True)
+            models = await trio.to_thread.run_sync(lambda: store.load_first(resume=True)[0])
         return cls(log, store, models)
 
     async def caught_up(self) -> None:

@@ -83,7 +83,8 @@ class Why:
 async def why(view: View, vm: str, *, at: Timestamp | Moment | None = None) -> Why:
     """Find why a VM stopped or paused last; or, with `at`, why it was in the state that it was in then.
 
-    A moment that was named by a position is what the log knew there. Raises as `find` does.
+    A moment that was named by a position is what the log knew there. Raises as `find` does, and RecordPrunedError where
+    the change lies in what was pruned.
     """
     instance = await find(view, vm)
     until, before = view.position, None
@@ -91,7 +92,12 @@ async def why(view: View, vm: str, *, at: Timestamp | Moment | None = None) -> W
         until, before = (min(at.position, until), None) if at.by_position else (until, at.at)
     elif at is not None:
         before = at
+    if before is not None:
+        await view.log.require_kept_since(before)
     case = await _found(view, instance, until=until, at=before, in_force=at is not None)
+    if case is not None:
+        # What it was caused by would have to be found among what was observed around it.
+        await view.log.require_kept(case.change.position)
     name_of = await texts(view.log, [label := label_of(view.fleet, instance)])
     # Of another time, what its fleet has is not what the VM is in now.
     owner = view.fleet.owner(instance).host if view.then is None else None

@@ -1,4 +1,4 @@
-"""One pass through a log from its first record: what comes out, what of it differs from what was kept, new tables."""
+"""One pass through a log from its beginning: what comes out, what of it differs from what was kept, new tables."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -9,6 +9,7 @@ from uuid import UUID
 import trio
 
 from es_power.domain.command import Command
+from es_power.domain.custody import LogPruned
 from es_power.domain.decisions import CommandEvent, Sent, StopRequested, Withdrawn
 from es_power.domain.events import (
     START,
@@ -22,10 +23,11 @@ from es_power.domain.events import (
 )
 from es_power.domain.policy import Policy
 from es_power.domain.streams import command, planner
-from es_power.errors import LogRewoundError, ReplayDivergedError, UnknownEventError
+from es_power.errors import LogRewoundError, ReplayDivergedError, SealBrokenError, UnknownEventError
 from es_power.log import SqlLog
 from es_power.log.chain import Chain
 from es_power.projections import command_table, history, power_state
+from es_power.projections.beginning import beginning_of
 from es_power.projections.command_table import CommandTable
 from es_power.projections.history import Entry
 from es_power.projections.quarantine import unreadable
@@ -45,15 +47,19 @@ _SHORT: Final = 16  # characters of a digest in a message
 
 @dataclass(slots=True, kw_only=True)
 class Replay:
-    """What a log came to, folded from its first record."""
+    """What a log came to, folded from its beginning."""
 
     models: ReadModels
+    #: Where that is: 0, or up to where the log was pruned.
+    begun: Position = START
     #: Every entry of every VM's history, and the commands that the facts call for, recorded or not.
     step: Step = field(default_factory=Step)
     #: Every step of every command that was recorded.
     steps: list[Recorded] = field(default_factory=list)
     #: What the log tells of stops in Nova's own history.
     nova_stops: list[Recorded] = field(default_factory=list)
+    #: What the log says, where it was pruned, of what it begins with: the digest of that.
+    begins_with: bytes = b""
     #: How many records there were of each kind.
     kinds: Counter[str] = field(default_factory=Counter)
     #: What was observed of single VMs, each VM's part of a sweep counted; and what libvirt announced of them.
@@ -109,6 +115,8 @@ class Replay:
                 self.steps.append(recorded)
             elif isinstance(event, NovaStopObserved):
                 self.nova_stops.append(recorded)
+            elif isinstance(event, LogPruned) and event.position == self.begun:
+                self.begins_with = event.state
 
 
 def lives(derived: Iterable[Derived]) -> list[Command]:
@@ -136,16 +144,24 @@ async def replay(
     snapshots: bool = False,
     progress: Progress = lambda _: None,
 ) -> Replay:
-    """Fold the log from its first record up to `until`, or to its end.
+    """Fold the log from its beginning up to `until`, or to its end.
 
     With a `policy`, that one decides from the first fact on, for all who are vouched for: what it would have asked for.
     With `snapshots`, the fleet is kept as it was every so often, as tables have it.
     SealBrokenError where a record is not as it was written, or is missing; LogRewoundError where `until` lies beyond
-    the end. A record that this version cannot read is set aside and counted.
+    the end, and RecordPrunedError where it lies before the beginning. A record that this version cannot read is set
+    aside and counted.
     """
     if until is not None and until > (head := await log.head()):
         raise LogRewoundError(checkpoint=until, head=head)
-    replayed, chain = Replay(models=ReadModels(whatif=policy)), Chain()
+    if until is not None:
+        await log.require_kept(until)
+    beginning = await beginning_of(log)
+    models, chain = beginning.models(whatif=policy), beginning.chain
+    step = beginning.step(models)
+    if policy is not None:
+        step.derived.clear()
+    replayed = Replay(models=models, begun=beginning.position, step=step)
     while True:
         try:
             batch = await log.read(after=replayed.position, until=until, limit=BATCH, chain=chain)
@@ -154,6 +170,10 @@ async def replay(
             replayed.models.fleet.set_aside(unreadable(error, Position(replayed.position + 1)))
             continue
         if not batch and (until is not None or await _ends(log, chain)):
+            if until is None and beginning.digest not in {b"", replayed.begins_with}:
+                raise SealBrokenError(
+                    beginning.position, reason="what stands for the records up to there is not what the log says of it"
+                )
             return replayed
         begin = replayed.position
         replayed.take(batch)

@@ -26,8 +26,8 @@ from es_power.domain.events import InstanceId, NovaStopObserved, Position, Recor
 from es_power.domain.policy import Policy
 from es_power.domain.time import SECOND, Timestamp
 from es_power.log import SqlLog
+from es_power.projections.beginning import beginning_of
 from es_power.projections.reader import batches
-from es_power.projections.readmodels import ReadModels
 from es_power.projections.stop_commands import Derived
 from es_power.replay.refold import Progress, Replay, lives, replay
 from es_power.replay.surroundings import Around, Histories, Moment
@@ -191,7 +191,7 @@ def name_of(side: Side) -> str:
 
 async def _derive(log: SqlLog, policy: Policy, until: Position) -> Sequence[Derived]:
     """Derive what another policy calls for; the hashes up to there are known to be right."""
-    models = ReadModels(whatif=policy)
+    models = (await beginning_of(log)).models(whatif=policy)
     derived: list[Derived] = []
     async for batch in batches(log, models, until=until):
         derived += models.apply(batch).derived

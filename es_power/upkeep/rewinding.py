@@ -186,7 +186,7 @@ async def _models(log: SqlLog) -> ReadModels:
     with suppress(TablesDamagedError):
         if await trio.to_thread.run_sync(store.checkpoint) <= await log.head():
             return (await read_models(log, store))[0]
-    return (await read_models(log))[0]
+    return (await read_models(log, store, tables=False))[0]
 
 
 def _reset(connection: sa.Connection, until: Position, leases: Mapping[str, int]) -> None:

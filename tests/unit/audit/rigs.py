@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from es_power.audit.keys import Signer
 from es_power.audit.notes import Checkpoint, Note
-from es_power.audit.stored import grow
-from es_power.domain.events import InstanceNamed
+from es_power.audit.stored import Tree, grow
+from es_power.domain.custody import LogPruned
+from es_power.domain.events import InstanceNamed, Position
+from es_power.domain.streams import AUDIT
 from es_power.domain.time import Timestamp
 from es_power.log.append import Appender, prepare
 from es_power.log.chain import GENESIS, link
 from es_power.log.codec import Codec
 from es_power.log.database import Database
 from es_power.log.labels import make_label
+from es_power.log.pruned import Pruned, write_pruned
 from es_power.log.upgrade import ensure_schema
 from es_power.testing.facts import vm
 from es_power.testing.log_contract import append_of, lifecycle
@@ -74,6 +79,50 @@ class Copies:
             driver.rollback()
         driver.deserialize(image)
         return driver
+
+
+def pruned_at(database: Database, position: int, **changed: object) -> int:
+    """Take out the beginning of a log, as `es-power prune` does, all but each stream's last record; say how many."""
+    with database.read() as connection:
+        edge = Tree(connection).edge(position)
+        ends = connection.exec_driver_sql(
+            f"SELECT stream, max(version), hash, position FROM records WHERE position <= {position} GROUP BY stream"
+        ).fetchall()
+        before = {
+            at: connection.exec_driver_sql(
+                f"SELECT hash FROM records WHERE stream = {stream} AND version = {version - 1}"
+            ).scalar()
+            for stream, version, _, at in ends
+        }
+    note = SIGNER.sign(Checkpoint(origin=SIGNER.verifier.name, size=position, root=edge.root()).text)
+    values = {
+        "position": position,
+        "checkpoint": str(note),
+        "edge": edge.nodes,
+        "streams": {stream: (version, end) for stream, version, end, _ in ends},
+        "kept": {at: (before[at] or GENESIS, end) for _, _, end, at in ends},
+        "pruned_at": 0,
+    }
+    pruned = Pruned(**{**values, **changed})  # type: ignore[arg-type]
+    label, text = make_label("root")
+    fact = LogPruned(
+        observed_at=Timestamp(1),
+        position=Position(position),
+        root=edge.root(),
+        state=pruned.digest(b"state"),
+        count=position - len(ends),
+        archive=label,
+        by=label,
+    )
+
+    def beside(connection: sa.Connection) -> None:
+        write_pruned(connection, pruned, b"state")
+        there = ",".join(str(at) for *_, at in ends)
+        connection.exec_driver_sql(f"DELETE FROM records WHERE position <= {position} AND position NOT IN ({there})")
+
+    append = prepare(append_of(AUDIT, 0, fact, labels=[text]), CODEC)
+    Appender(database, lambda: Timestamp(2)).commit([append], beside=beside)
+    return len(ends)
 
 
 @contextmanager

@@ -22,10 +22,9 @@ from es_power.errors import NoteError
 from es_power.log import open_log
 from es_power.log.append import Appender, prepare
 from es_power.log.database import Database
-from es_power.log.pruned import Pruned, write_pruned
 from es_power.testing.facts import vm
 from es_power.testing.log_contract import append_of, lifecycle
-from tests.unit.audit.rigs import CODEC, SIGNER, checkpoint_of, insider, move_up, recompute, write_log
+from tests.unit.audit.rigs import CODEC, SIGNER, checkpoint_of, insider, move_up, pruned_at, recompute, write_log
 from tests.unit.log.facts import older_database
 
 RECORDS = 600
@@ -357,35 +356,16 @@ def test_a_checkpoint_that_is_signed_by_another_is_refused(path):
         examine(database, [checkpoint_of(database)], keys=[Signer.generate(SIGNER.verifier.name).verifier])
 
 
-def pruned_at(database, position, **changed):
-    """Take out the beginning of a log, as `es-power prune` does."""
-    with database.read() as connection:
-        edge = Tree(connection).edge(position)
-    note = SIGNER.sign(Checkpoint(origin=SIGNER.verifier.name, size=position, root=edge.root()).text)
-    with database.write() as connection:
-        ends = connection.exec_driver_sql(
-            f"SELECT stream, max(version), hash FROM records WHERE position <= {position} GROUP BY stream"
-        ).fetchall()
-        values = {
-            "position": position,
-            "checkpoint": str(note),
-            "edge": edge.nodes,
-            "streams": {stream: (version, end) for stream, version, end in ends},
-            "pruned_at": 0,
-        }
-        write_pruned(connection, Pruned(**{**values, **changed}))
-        connection.exec_driver_sql(f"DELETE FROM records WHERE position <= {position}")
-
-
 @pytest.mark.parametrize("position", [1, 255, 256, 300, 599])
 def test_a_pruned_log_is_verified_from_the_checkpoint_there(path, position):
     with a_log(path) as database:
         note = checkpoint_of(database)
-        pruned_at(database, position)
+        kept = pruned_at(database, position)
         verdict = examine(database, [note], keys=[SIGNER.verifier])
 
     assert verdict.is_intact
-    assert (verdict.pruned, verdict.records, verdict.vouched) == (position, RECORDS - position, RECORDS)
+    # The last record of each stream, and the fact that says so.
+    assert (verdict.pruned, verdict.records, verdict.vouched) == (position, RECORDS - position + kept + 1, RECORDS)
 
 
 def test_a_pruned_prefix_that_does_not_go_with_its_checkpoint_is_named(path):
@@ -397,3 +377,31 @@ def test_a_pruned_prefix_that_does_not_go_with_its_checkpoint_is_named(path):
         with database.write() as connection:
             connection.exec_driver_sql("UPDATE pruned SET checkpoint = 'x'")
         assert [each.kind for each in examine(database).damage] == [Kind.PRUNED]
+
+
+REMAINS = {
+    "a record that was kept, in its content": ("UPDATE records SET recorded_at = 1 WHERE position = 299", 299),
+    "a record that was kept, hash and all": ("UPDATE records SET hash = zeroblob(32) WHERE position = 300", 300),
+    "a record that was kept, taken out": ("DELETE FROM records WHERE position = 298", 298),
+    "a record where none was kept": (
+        "INSERT INTO records SELECT 7, stream, 7, 0, topic, state, zeroblob(32), NULL FROM records LIMIT 1",
+        7,
+    ),
+    "a record of no stream": ("UPDATE records SET stream = 99 WHERE position = 299", 299),
+    "what every fold begins with": ("UPDATE pruned SET state = x'00'", 300),
+    "the end of a stream": ("UPDATE pruned_streams SET hash = zeroblob(32) WHERE stream = 2", 300),
+    "which records were kept": ("UPDATE pruned SET kept = x''", 300),
+    "the fact that says so": ("UPDATE records SET state = x'00' WHERE stream = 4", None),
+}
+
+
+@pytest.mark.parametrize(("sql", "position"), REMAINS.values(), ids=REMAINS.keys())
+def test_what_remains_of_a_pruned_beginning_is_found_where_somebody_changed_it(path, sql, position):
+    with a_log(path) as database:
+        pruned_at(database, 300)
+        with database.write() as connection:
+            connection.exec_driver_sql(sql)
+        found = [each.position for each in examine(database).damage]
+
+    assert found
+    assert position is None or position in found

@@ -13,6 +13,8 @@ PRUNED = Pruned(
     position=5,
     checkpoint="log\n5\nroot\n\n— log signature\n",
     edge=[bytes([1]) * 32, bytes([2]) * 32],
+    kept={3: (bytes([5]) * 32, bytes([6]) * 32)},
+    archive=17,
     streams={1: (5, bytes([3]) * 32), 7: (1, bytes([4]) * 32)},
     pruned_at=-3,
 )
@@ -22,7 +24,7 @@ def test_where_a_log_begins_comes_back_as_it_was_written():
     with closing(new_database()) as database, database.write() as connection:
         assert read_pruned(connection) is None
         for pruned in (PRUNED, replace(PRUNED, position=6, streams={})):
-            write_pruned(connection, pruned)
+            write_pruned(connection, pruned, b"state")
 
             assert read_pruned(connection) == pruned
 

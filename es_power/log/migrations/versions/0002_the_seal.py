@@ -24,6 +24,9 @@ def upgrade() -> None:
         sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("checkpoint", sa.Text, nullable=False),
         sa.Column("edge", sa.LargeBinary, nullable=False),
+        sa.Column("archive", sa.BigInteger, nullable=False),
+        sa.Column("kept", sa.LargeBinary, nullable=False),
+        sa.Column("state", sa.LargeBinary, nullable=False),
         sa.Column("pruned_at", sa.BigInteger, nullable=False),
     )
     op.create_table(
