@@ -83,11 +83,10 @@ def _prove(connection: sa.Connection, tree: Tree, position: Position, sealed: Ch
         .join_from(RECORDS, STREAMS, RECORDS.c.stream == STREAMS.c.no)
         .where(RECORDS.c.position == position)
     )
-    if tree.pruned and 0 < position <= tree.pruned.position:
-        # Also of one that was kept: those beside it, which its path to the root needs, are gone.
-        raise RecordPrunedError(position, pruned=tree.pruned.position, archive=archive_of(connection, tree.pruned))
     row = connection.execute(query).one_or_none()
     if row is None:
+        if tree.pruned and 0 < position <= tree.pruned.position:
+            raise RecordPrunedError(position, pruned=tree.pruned.position, archive=archive_of(connection, tree.pruned))
         raise RecordNotFoundError(f"there is no record {position}")
     if position > sealed.size:
         raise NotSealedError(
@@ -95,9 +94,9 @@ def _prove(connection: sa.Connection, tree: Tree, position: Position, sealed: Ch
             "`es-power audit checkpoint` signs what is there now"
         )
     before = sa.select(RECORDS.c.hash).where(RECORDS.c.stream == row.stream, RECORDS.c.version < row.version)
-    previous = connection.scalar(before.order_by(RECORDS.c.version.desc()).limit(1))
-    if previous is None and tree.pruned and row.stream in tree.pruned.streams:
-        previous = tree.pruned.streams[row.stream][1]
+    previous: bytes | None = connection.scalar(before.order_by(RECORDS.c.version.desc()).limit(1))
+    if tree.pruned and position in tree.pruned.kept:
+        previous, _ = tree.pruned.kept[position]  # the one before it may be gone
     return Proof(
         position=position,
         stream=row.name,

@@ -4,7 +4,7 @@ A stored node stands over 256, 65,536 ... records. All are derived, and `Tree` c
 an older es_power, or one whose nodes were deleted, only takes longer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Final, cast
 
@@ -16,7 +16,7 @@ from es_power.audit.tree import SIZE, STEP, Edge, Grown, edge_at, fold, leaf_has
 from es_power.domain.events import Position
 from es_power.errors import RecordPrunedError, SealBrokenError
 from es_power.log.database import Database
-from es_power.log.pruned import Pruned, read_pruned
+from es_power.log.pruned import Pruned, read_nodes, read_pruned
 from es_power.log.queries import fetch_rows
 from es_power.log.schema import HEAD, RECORDS, TREE
 
@@ -41,6 +41,8 @@ class Tree:
         self._connection = connection
         self._stored = sa.inspect(connection).has_table(TREE.name)
         self.pruned: Pruned | None = read_pruned(connection)
+        #: Whether what was kept for proofs of single records is read.
+        self._beside = self.pruned is None
         #: What was asked for before; neighbours have most of their proofs in common.
         self._known: dict[tuple[int, int], bytes] = {}
         if self.pruned:
@@ -50,12 +52,28 @@ class Tree:
 
     def node(self, level: int, number: int) -> bytes:
         """The root of a whole subtree; RecordPrunedError where its records are gone, and it is not known any more."""
+        if self._may_be_kept(level, number):
+            self._known |= read_nodes(self._connection)
+            self._beside = True
         if (known := self._known.get((level, number))) is None:
             base = level - level % STEP
             width = 1 << level - base
             nodes = self._row(base, number * width, width)
             known = self._known[level, number] = fold(nodes) if nodes else self._from_halves(level, number)
         return known
+
+    def nodes_beside(self, positions: Iterable[int], until: int) -> dict[tuple[int, int], bytes]:
+        """What has to be kept of whole subtrees up to a position, so that these records can be proved without others.
+
+        Larger ones than these are stored anyway.
+        """
+        found: dict[tuple[int, int], bytes] = {}
+        for position in positions:
+            for level in range(STEP):
+                number = (position - 1 >> level) ^ 1
+                if (level, number) not in found and number + 1 << level <= until:
+                    found[level, number] = self.node(level, number)
+        return found
 
     def edge(self, size: int) -> Edge:
         """The right edge of the tree over the records up to this position."""
@@ -88,6 +106,15 @@ class Tree:
         are_none = (not isinstance(each, bytes) or len(each) != SIZE for each in hashes)
         wrong = next(number for number, is_none in enumerate(are_none, after + 1) if is_none)
         raise SealBrokenError(wrong, reason="its hash is none")
+
+    def _may_be_kept(self, level: int, number: int) -> bool:
+        return (
+            not self._beside
+            and self.pruned is not None
+            and level < STEP
+            and number << level < self.pruned.position
+            and (level, number) not in self._known
+        )
 
     def _row(self, base: int, first: int, width: int) -> Sequence[bytes]:
         """Equal neighbours at a stored level, or leaves; nothing where some are not stored or not known."""

@@ -21,6 +21,7 @@ from es_power.log.schema import LABELS, PRUNED, PRUNED_STREAMS, RECORDS, STREAMS
 _HASH: Final = 32
 _KEPT: Final = Struct(">Q32s32s")
 _END: Final = Struct(">IQ32s")
+_NODE: Final = Struct(">BQ32s")
 _SIZES: Final = Struct(">QQQQQ")
 
 
@@ -80,6 +81,15 @@ def read_state(connection: sa.Connection) -> bytes | None:
     return None if row is None else bytes(row.state)
 
 
+def read_nodes(connection: sa.Connection) -> dict[tuple[int, int], bytes]:
+    """Give the roots of subtrees that are kept for the proofs of records that stay, by level and number.
+
+    They need no vouching: what is proved by them leads to the root that was signed, or nowhere.
+    """
+    row = _row(connection, "nodes")
+    return {} if row is None else {(level, number): node for level, number, node in _NODE.iter_unpack(row.nodes)}
+
+
 def pruned_up_to(connection: sa.Connection) -> Position:
     """Up to where a log was pruned; 0 where it is whole."""
     row = _row(connection, "position")
@@ -110,7 +120,9 @@ def archive_of(connection: sa.Connection, pruned: Pruned) -> str:
     return connection.scalar(sa.select(LABELS.c.text).where(LABELS.c.id == pruned.archive)) or ""
 
 
-def write_pruned(connection: sa.Connection, pruned: Pruned, state: bytes) -> None:
+def write_pruned(
+    connection: sa.Connection, pruned: Pruned, state: bytes, nodes: Mapping[tuple[int, int], bytes] | None = None
+) -> None:
     """Write down where a log begins from now on, in the transaction that takes out the records before."""
     connection.execute(sa.delete(PRUNED))
     connection.execute(sa.delete(PRUNED_STREAMS))
@@ -121,6 +133,7 @@ def write_pruned(connection: sa.Connection, pruned: Pruned, state: bytes) -> Non
             edge=b"".join(pruned.edge),
             archive=pruned.archive,
             kept=pruned.packed(),
+            nodes=b"".join(_NODE.pack(*place, node) for place, node in sorted((nodes or {}).items())),
             state=state,
             pruned_at=pruned.pruned_at,
         )

@@ -116,6 +116,8 @@ PRUNED: Final = sa.Table(
     #: Of each single record that was kept out of streams that begin later now: its position, the hash of the record
     #: before it in its stream, and its own.
     sa.Column("kept", sa.LargeBinary, nullable=False),
+    #: Roots of the smallest whole subtrees beside records that stay, by which these can still be proved.
+    sa.Column("nodes", sa.LargeBinary, nullable=False),
     #: What every fold begins with: the read models there.
     sa.Column("state", sa.LargeBinary, nullable=False),
     sa.Column("pruned_at", sa.BigInteger, nullable=False),

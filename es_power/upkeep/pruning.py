@@ -14,6 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 import trio
 
+from es_power.audit.stored import grow
 from es_power.domain.custody import LogPruned
 from es_power.domain.events import START, Position
 from es_power.domain.ports import Append, Write
@@ -58,6 +59,7 @@ async def prune(log: SqlLog, cut: Cut, destination: Path, *, by: str, at: Timest
     archive that is whole. Then the log is as it was.
     """
     await _require_tables_beyond(log, cut)
+    await trio.to_thread.run_sync(grow, log.database)
     archive = await back_up(log, destination, at=at)
     async with open_log(archive.file) as copy:
         rest = await remaining(copy, cut)
@@ -116,7 +118,7 @@ async def _take_out(
         if begins != cut.begins:
             raise PruneError(f"somebody else pruned the log meanwhile, up to {begins}")
         _delete(connection, cut, rest)
-        write_pruned(connection, pruned, rest.state)
+        write_pruned(connection, pruned, rest.state, rest.nodes)
         cut_off(connection, log.database, rest.entries)
 
     def commit() -> Position | None:

@@ -55,6 +55,8 @@ class Remaining:
     kept: dict[Position, tuple[bytes, bytes]]
     entries: Sequence[Entry]
     state: bytes
+    #: By level and number, the roots of subtrees by which all that stays can still be proved.
+    nodes: dict[tuple[int, int], bytes]
     #: How many records go.
     count: int
 
@@ -108,7 +110,8 @@ def _remaining(archive: SqlLog, cut: Cut, models: ReadModels, step: Step, pendin
         before = read_pruned(connection)
         names = {row.no: row.name for row in connection.execute(sa.select(STREAMS.c.no, STREAMS.c.name))}
         observers = [no for no, name in names.items() if observed_host(name) is not None]
-        edge = Tree(connection).edge(cut.position)
+        tree = Tree(connection)
+        edge = tree.edge(cut.position)
         if edge.root() != cut.root:
             raise SealBrokenError(cut.position, reason="the records up to there are not those that were signed")
         streams = _ends(connection, cut.position)
@@ -133,6 +136,7 @@ def _remaining(archive: SqlLog, cut: Cut, models: ReadModels, step: Step, pendin
             kept=kept,
             entries=entries,
             state=pack_state(models, entries, pending),
+            nodes=tree.nodes_beside([*kept, *there.others()], cut.position),
             count=there.count() - len(kept),
         )
 
@@ -183,6 +187,7 @@ class _Observed:
     def __init__(self, connection: sa.Connection, observers: Sequence[int], until: Position) -> None:
         self._connection = connection
         self._numbers = observers
+        self._until = until
         self._here = sa.and_(RECORDS.c.stream.in_(observers), RECORDS.c.position <= until)
 
     def count(self) -> int:
@@ -195,6 +200,11 @@ class _Observed:
             version, _ = ends.get(number, (0, b""))
             last = sa.and_(RECORDS.c.stream == number, RECORDS.c.version > version - max(NEAR, 1))
             yield from self._connection.scalars(sa.select(RECORDS.c.position).where(self._here, last))
+
+    def others(self) -> Sequence[int]:
+        """Where the records of all other streams are, which stay."""
+        other = sa.and_(RECORDS.c.stream.not_in(self._numbers), RECORDS.c.position <= self._until)
+        return self._connection.scalars(sa.select(RECORDS.c.position).where(other)).all()
 
     def inventories(self, models: ReadModels, numbers: dict[str, int]) -> Iterator[Position]:
         """The inventories in force."""

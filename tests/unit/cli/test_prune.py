@@ -62,10 +62,8 @@ def test_what_is_pruned_is_said_wherever_it_is_asked_for(ask: Ask, sealed: Path,
         ("as-of", "3"),
         ("status", "--as-of", "3"),
         ("history", "web-1", "--since", "3"),
-        ("timeline", "web-1", "--since", "2027-01-15 08:00:01", "--until", "2027-01-15 08:01"),
         ("export",),
         ("replay", "--until", "3"),
-        ("audit", "proof", "3"),
     ):
         refused = ask(*question, "--log", sealed)
         assert (question, refused.code) == (question, 3)

@@ -14,11 +14,11 @@ import trio
 from es_power.audit.proving import prove
 from es_power.audit.sealing import Sealer
 from es_power.audit.verifying import verify as audit
-from es_power.domain.custody import CheckpointSealed, LogPruned
+from es_power.domain.custody import CheckpointSealed, LabelsForgotten, LogPruned
 from es_power.domain.events import Position
 from es_power.domain.policy import get_policy
 from es_power.domain.states import PowerState, VmState
-from es_power.domain.streams import AUDIT
+from es_power.domain.streams import AUDIT, DECLARATIONS
 from es_power.domain.time import SECOND, Timestamp
 from es_power.errors import BackupError, PruneError, RecordPrunedError, SealBrokenError
 from es_power.ingest.declarations import declare
@@ -35,7 +35,7 @@ from es_power.projections.timeline import timeline
 from es_power.projections.uptime import uptime
 from es_power.projections.why import why
 from es_power.replay import compare, rebuild, replay, verify
-from es_power.testing.facts import vm
+from es_power.testing.facts import SOMEBODY, vm
 from es_power.testing.hypervisor import FakeHypervisor
 from es_power.upkeep import remaining
 from es_power.upkeep.cut import find_cut
@@ -49,6 +49,7 @@ from tests.unit.upkeep.sealed import LATER, prune_before, seal, write
 def long_story() -> Tale:
     """Two hosts, commands in every state, a gap that is open when all is signed, and what follows on that."""
     story = every_state()
+    story.record(AUDIT, LabelsForgotten(observed_at=story.now, labels=(SOMEBODY.id,), by=SOMEBODY))
     story.name(WEB, "web-1")
     story.start("b")
     story.sweep({WEB: RUNNING, DB: OFF}, "b")
@@ -130,7 +131,10 @@ async def answers(log: SqlLog, then: Moment, head: Moment) -> dict[str, object]:
 
 async def test_every_answer_about_the_time_since_is_the_same(log: SqlLog, tmp_path: Path) -> None:
     whole, head = await replay(log), await moment_of(log, Position(HEAD))
-    proof = prove(log.database, [Position(FIRST + 2)])
+    # Of what came after, and of what was said before.
+    declared = [each.position for each in STORY.records[: FIRST - 1] if each.stream == DECLARATIONS]
+    proved = [Position(FIRST + 2), *declared]
+    proofs = prove(log.database, proved)
     moments = [await moment_of(log, position) for position in (FIRST, SECOND_SEAL)]
     before = [await answers(log, then, head) for then in moments]
 
@@ -147,7 +151,9 @@ async def test_every_answer_about_the_time_since_is_the_same(log: SqlLog, tmp_pa
     again = await replay(log, until=head.position)
     for name in ("power_state", "keeping", "stop_commands"):
         assert whole.digests[name] == again.digests[name]
-    assert proof == prove(log.database, [Position(FIRST + 2)])
+    assert proofs == prove(log.database, proved)
+    assert len(proofs) > 5
+    Store(log.database).drop()
 
 
 async def test_a_question_about_the_time_before_is_refused_and_names_the_archive(log: SqlLog, tmp_path: Path) -> None:

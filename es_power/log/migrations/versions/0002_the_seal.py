@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("edge", sa.LargeBinary, nullable=False),
         sa.Column("archive", sa.BigInteger, nullable=False),
         sa.Column("kept", sa.LargeBinary, nullable=False),
+        sa.Column("nodes", sa.LargeBinary, nullable=False),
         sa.Column("state", sa.LargeBinary, nullable=False),
         sa.Column("pruned_at", sa.BigInteger, nullable=False),
     )
