@@ -34,7 +34,7 @@ import sys
 import uuid
 
 # SHA-256 of the `layout.json` that goes with this file.
-LAYOUT = "a98abe1cd39fbe14d93bfb9b78729d904e6038db1c1369abebfaac947586291a"
+LAYOUT = "9c6173b430d63b992c845f9fc1196d5a88c3d6a67ddfacb7ad53cb27a3b620cc"
 
 # ------------------------------------------------------------------------------------ Ed25519, after RFC 8032, 5.1
 
