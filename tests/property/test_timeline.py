@@ -146,7 +146,8 @@ def _is_excused(then: Then, segment: Segment, entries: Sequence[Entry]) -> bool:
     ]
     if then.waiting:  # 3: a state of before the gap is not relied on; in a run, the sweep that ended it confirmed it
         spanning = [entry for entry in runs if entry.observed_at <= then.moment <= entry.last_observed_at]
-        return segment.state == UNKNOWN or segment.state in {entry.power_state for entry in spanning}
+        if segment.state == UNKNOWN or segment.state in {entry.power_state for entry in spanning}:
+            return True  # else it is on at another host too
     if segment.why_unknown == MISSED:  # 5: what was found later
         return any(
             entry.changed and entry.kind == "StateObserved" and entry.position > then.position
