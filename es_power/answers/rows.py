@@ -63,6 +63,7 @@ STATUS: Final = (
     Column("position", in_table=False),
     Column("provisional", in_table=False),
     Column("gone", in_table=False),
+    Column("drift", in_table=False),
     Column("state", in_table=False),
     Column("state_number", in_table=False),
     Column("reason", in_table=False),
@@ -86,6 +87,7 @@ def status_row(status: Status) -> Row:
         "position": row.position,
         "provisional": row.provisional,
         "gone": row.gone,
+        "drift": row.drift,
         **_state(row.state, row.reason),
         "note": row.note or ("gone" if row.gone else "not confirmed yet" if row.provisional else ""),
     }

@@ -57,6 +57,7 @@ async def vms(
     past: Past,
     state: Annotated[wire.State | None, Query(description="Only those in this power_state.")] = None,
     host: Annotated[str | None, Query(description="Only those of this host.", max_length=255)] = None,
+    drift: Annotated[bool, Query(description="Only those that are not what their record says.")] = False,
     everything: Everything = False,
     limit: Limit = DEFAULT,
     cursor: Cursor = None,
@@ -69,7 +70,9 @@ async def vms(
     chosen = [
         each
         for each in found
-        if (state is None or each.row.power_state == state) and (host is None or each.row.host == host)
+        if (state is None or each.row.power_state == state)
+        and (host is None or each.row.host == host)
+        and (not drift or each.row.drift is not None)
     ]
     cut = page(request, chosen, limit, start, _key)
     return rows_answer(request, cut, status_row, STATUS, position=view.position, tag=tag)

@@ -30,6 +30,7 @@ from es_power.errors import SettingsError
 __all__ = [
     "MIRRORED",
     "POLICIES",
+    "WORTH_A_LOOK",
     "Decision",
     "DriverAnswer",
     "Policy",
@@ -136,6 +137,9 @@ STOP_E: Final = Verdict("stop", "It should be active and is {power_state}: stop 
 STOP_F: Final = Verdict("stop", "It should be stopped and is {power_state}: stop it.", "f")
 KILL_F: Final = Verdict("force_stop", "It should be stopped and is {power_state}: stop it by force.", "f")
 KILL_P: Final = Verdict("force_stop", "It should be paused and is {power_state}: stop it by force.", "p")
+
+WORTH_A_LOOK: Final = (doubt, warn)
+"""What orders nothing, and yet is not what the record says."""
 
 
 # ----------------------------------------------------------------------------------------------------- the tables

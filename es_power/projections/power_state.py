@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from es_power.domain.events import START, InstanceId, Label, Position
 from es_power.domain.instance import Instance, Owner
-from es_power.domain.policy import mirrored
+from es_power.domain.policy import POLICIES, WORTH_A_LOOK, mirrored
 from es_power.domain.states import UNKNOWN, PowerState, VmState
 from es_power.domain.streams import observed_host, told_host
 from es_power.domain.time import NEVER, SECOND, Timestamp
@@ -39,6 +39,18 @@ class PowerRow:
     reason: int | None
     #: Why the power_state reads UNKNOWN, or what else a person should know; empty where all is well.
     note: str
+
+    @property
+    def drift(self) -> str | None:
+        """What the policy's table says of it where it is not what its record says; None where nobody would look twice.
+
+        That is what it orders, with the rule, or its word for what is worth a look. A task under way explains it.
+        """
+        policy = POLICIES.get(self.policy)
+        if policy is None or self.vm_state is None or self.task_state is not None or self.power_state == UNKNOWN:
+            return None
+        verdict = policy.verdict(self.vm_state, PowerState(self.power_state))
+        return str(verdict) if verdict.rule is not None or verdict in WORTH_A_LOOK else None
 
 
 def power_rows(fleet: Fleet, *, now: Timestamp, everything: bool = False) -> Iterator[PowerRow]:

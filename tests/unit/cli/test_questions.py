@@ -24,7 +24,7 @@ def test_status_has_the_keys_that_machines_rely_on(ask: Ask) -> None:
 
     assert web.keys() >= {
         *("instance", "name", "host", "power_state", "vm_state", "task_state", "policy", "since", "observed_at"),
-        *("position", "gone", "provisional", "state", "state_number", "reason", "reason_number", "note"),
+        *("position", "gone", "provisional", "drift", "state", "state_number", "reason", "reason_number", "note"),
     }
     assert (web["instance"], web["name"], web["host"]) == (str(WEB), "web-1", "a")
     assert (web["power_state"], web["vm_state"], web["task_state"]) == ("UNKNOWN", "stopped", None)
