@@ -1,11 +1,13 @@
-"""Answers about time as rows: segments of timelines, uptimes, anomalies."""
+"""Answers about time as rows: segments of timelines and their marks, uptimes, anomalies."""
 
 from typing import Final
 
 from es_power.answers.rows import POWER_STYLES
+from es_power.answers.words import words
 from es_power.domain.time import SECOND
 from es_power.output import Column, Row
 from es_power.projections.anomalies import Anomaly
+from es_power.projections.marks import Mark, MarkKind
 from es_power.projections.spans import Segment
 from es_power.projections.timeline import Timeline
 from es_power.projections.uptime import Uptime
@@ -46,6 +48,35 @@ def segment_row(timeline: Timeline, segment: Segment) -> Row:
 
 def _seconds(nanoseconds: int) -> float:
     return nanoseconds / SECOND
+
+
+# ------------------------------------------------------------------------------------------------------ marks
+
+MARKS: Final = (
+    Column("at", time=True),
+    Column("kind"),
+    Column("what", limit=None),
+    Column("position"),
+    Column("index", in_table=False),
+    Column("instance"),
+)
+
+
+def mark_row(mark: Mark) -> Row:
+    """One mark of a VM's lane."""
+    entry = mark.line.entry
+    return {
+        "instance": mark.instance,
+        "at": entry.observed_at,
+        "kind": mark.kind,
+        "position": entry.position,
+        "index": entry.index,
+        "what": f"{words(mark.line)}{_UNSEEN if mark.unseen else _MISSED if mark.kind is MarkKind.MISSED else ''}",
+    }
+
+
+_MISSED: Final = ", which no event announced"
+_UNSEEN: Final = ": it changed while nobody saw its host"
 
 
 # ---------------------------------------------------------------------------------------------------- uptimes

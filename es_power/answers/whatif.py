@@ -1,4 +1,4 @@
-"""Where two sides differ over the same history, as rows to print."""
+"""Where two sides differ over the same history, as rows."""
 
 from collections.abc import Callable
 from typing import Final
@@ -30,15 +30,37 @@ DIFFERENCES: Final = (
     Column("since", time=True, in_table=False),
 )
 
+COMPARISON: Final = (
+    *(Column(name) for name in ("left", "right", "position", "both", "otherwise", "only_left", "only_right", "unseen")),
+    Column("differences"),
+    # Of the differences' own rows.
+    *(column for column in DIFFERENCES if column.time),
+)
+
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
-async def difference_rows(log: SqlLog, compared: Comparison) -> list[Row]:
-    """Where the sides differ, in the order in which it began."""
-    fleet = compared.replay.models.fleet
-    labels = {each.first.instance: label_of(fleet, each.first.instance) for each in compared.differing}
+async def comparison_row(log: SqlLog, compared: Comparison, *, limit: int | None = None) -> Row:
+    """What two sides over one history came to: how many stops, and the first `limit` of those that differ."""
+    return {
+        "left": compared.left,
+        "right": compared.right,
+        "position": compared.replay.position,
+        "both": compared.both,
+        "otherwise": compared.otherwise,
+        "only_left": compared.only_left,
+        "only_right": compared.only_right,
+        "unseen": compared.unseen,
+        "differences": await difference_rows(log, compared, limit=limit),
+    }
+
+
+async def difference_rows(log: SqlLog, compared: Comparison, *, limit: int | None = None) -> list[Row]:
+    """Where the sides differ, in the order in which it began; the first `limit` of them, or all."""
+    fleet, differing = compared.replay.models.fleet, compared.differing[:limit]
+    labels = {each.first.instance: label_of(fleet, each.first.instance) for each in differing}
     text_of = await texts(log, labels.values())
-    return [_row(each, labels[each.first.instance], text_of) for each in compared.differing]
+    return [_row(each, labels[each.first.instance], text_of) for each in differing]
 
 
 def _row(each: Disagreement, label: Label | None, text_of: Callable[[Label | None], str | None]) -> Row:

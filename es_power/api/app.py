@@ -14,6 +14,7 @@ from es_power.api import (
     routes_commands,
     routes_log,
     routes_problems,
+    routes_replay,
     routes_session,
     routes_time,
     routes_vms,
@@ -85,7 +86,10 @@ def make_app() -> FastAPI:
         dependencies=[Depends(no_strangers)],
         redirect_slashes=False,
     )
-    for routes in (routes_vms, routes_time, routes_log, routes_audit, routes_commands, routes_session, routes_problems):
+    for routes in (
+        *(routes_vms, routes_time, routes_log, routes_audit),
+        *(routes_commands, routes_replay, routes_session, routes_problems),
+    ):
         app.include_router(routes.router)
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)

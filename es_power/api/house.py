@@ -68,6 +68,8 @@ class House:
     _view: View | None = None
     #: To verify the log, or to prove a part of it, takes a processor for as long as it takes: one at a time.
     examining: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(1, max_value=1))
+    #: So does a replay.
+    replaying: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(1, max_value=1))
     #: Folding a past takes a worker and a second: two at a time, and what was asked for last is kept.
     _folding: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(2))
     _pasts: OrderedDict[object, View] = field(default_factory=OrderedDict)

@@ -10,7 +10,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from es_power import timewords
-from es_power.answers.spans import ANOMALIES, SEGMENTS, UPTIMES, anomaly_row, segment_row, uptime_row
+from es_power.answers.spans import (
+    ANOMALIES,
+    MARKS,
+    SEGMENTS,
+    UPTIMES,
+    anomaly_row,
+    mark_row,
+    segment_row,
+    uptime_row,
+)
 from es_power.answers.why import WHY, why_row
 from es_power.api import wire
 from es_power.api.asking import (
@@ -29,12 +38,13 @@ from es_power.api.asking import (
     rows_answer,
 )
 from es_power.api.describe import answers
-from es_power.api.pages import DEFAULT, after, page
+from es_power.api.pages import DEFAULT, after, page, some
 from es_power.api.problems import AMBIGUOUS, CURSOR, VM_NOT_FOUND
 from es_power.api.routes_vms import VmPath
 from es_power.domain.time import SECOND, Timestamp
 from es_power.output import Plain, plain
 from es_power.projections.anomalies import Anomaly, anomalies
+from es_power.projections.marks import marks
 from es_power.projections.queries import View, find, label_of, texts
 from es_power.projections.timeline import timelines
 from es_power.projections.uptime import uptimes
@@ -156,18 +166,61 @@ async def timeline(
         int | None,
         Query(ge=1, le=10_000, description="At most so many segments of each VM; what differs in one is MIXED."),
     ] = None,
+    last_report_wins: Annotated[
+        bool,
+        Query(
+            description="What a sync would have had for true that takes whatever report came last, also one that was "
+            "overtaken by an event; nothing is UNKNOWN in it."
+        ),
+    ] = False,
     limit: Limit = DEFAULT,
     cursor: Cursor = None,
 ) -> Response:
     """What `es-power timeline` draws, as segments; `limit` counts VMs. Time of which nobody knows is UNKNOWN."""
     vms, more = await _page(request, span.view, vm, limit, cursor)
     items: list[Plain] = []
-    found = timelines(span.view, vms, since=span.since, until=span.until, now=span.now, buckets=buckets)
+    found = timelines(
+        span.view,
+        vms,
+        since=span.since,
+        until=span.until,
+        now=span.now,
+        buckets=buckets,
+        last_report_wins=last_report_wins,
+    )
     async with aclosing(found) as each:
         async for line in each:
             if vm is not None or any(segment.state is not None for segment in line.segments):
                 items += [plain(segment_row(line, segment), SEGMENTS) for segment in line.segments]
     return answer(request, {"items": items, "next": more}, position=span.view.position, tag=span.tag, more=more)
+
+
+@router.get(
+    "/v1/marks",
+    response_model=wire.Page[wire.Mark],
+    summary="What stands on the timelines: events, observations, commands",
+    responses=answers(VM_NOT_FOUND, AMBIGUOUS, CURSOR, pages=True, tagged=False),
+)
+async def all_marks(
+    request: Request, span: TheSpan, vm: OneVm = None, limit: Limit = DEFAULT, cursor: Cursor = None
+) -> Response:
+    """The facts behind `/v1/timeline`, one small row each, in the order of the log.
+
+    A run of equal observations is one mark, where it began. `missed` is an observation of a change that no event
+    announced, as `/v1/anomalies` counts them; `stale` one that lost to a newer event.
+    """
+    start = after(cursor, (0, 0))
+    found = await marks(
+        span.view,
+        vm,
+        since=span.since,
+        until=span.until,
+        now=span.now,
+        limit=limit + 1,
+        beyond=(int(start[0]), int(start[1])) if start else None,
+    )
+    cut = some(request, found, limit, lambda mark: mark.place)
+    return rows_answer(request, cut, mark_row, MARKS, position=span.view.position, tag=span.tag)
 
 
 @router.get(

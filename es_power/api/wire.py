@@ -69,6 +69,8 @@ class Vm(Wire):
     provisional: bool
     """Set by an event that no observation has confirmed yet."""
     gone: bool
+    drift: str | None = Field(examples=["stop (e)"])
+    """What its policy's table says where it is not what its record says; null where it is, or nobody can say."""
     state: str | None = Field(examples=["RUNNING"])
     state_number: int | None
     reason: str | None
@@ -280,6 +282,29 @@ class Segment(Wire):
     position: int | None
     seconds: float
     shares: dict[str, float]
+
+
+class MarkKind(StrEnum):
+    """What a mark stands for."""
+
+    EVENT = "event"
+    OBSERVATION = "observation"
+    MISSED = "missed"
+    STALE = "stale"
+    COMMAND = "command"
+
+
+class Mark(Wire):
+    """A fact on a VM's lane."""
+
+    instance: UUID = Field(examples=[VM])
+    at: datetime
+    kind: MarkKind
+    """`missed`: an observation of a change that no event announced; `stale`: one that lost to a newer event."""
+    position: int = Field(examples=[48_102])
+    index: int | None
+    """The place in a sweep; null for any other record. It and `position` name the mark."""
+    what: str = Field(examples=["event STOPPED (SHUTDOWN)"])
 
 
 class Uptime(Wire):

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
 from es_power.answers.commands import COMMANDS, command_row
-from es_power.cli.differences import DIFFERENCES, difference_rows
+from es_power.answers.whatif import DIFFERENCES, difference_rows
 from es_power.cli.options import (
     KEEP,
     UNDERSTOOD,
@@ -24,7 +24,9 @@ from es_power.cli.options import (
     note,
     place,
 )
+from es_power.cli.spans import read_time
 from es_power.domain.policy import Policy, get_policy
+from es_power.domain.time import Timestamp
 from es_power.log import SqlLog
 from es_power.output import Column, Format, Row
 from es_power.projections.explain import explain
@@ -74,6 +76,12 @@ def replay(
             "or from those that Nova's own history shows as its own; 4 where they do.",
         ),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", "-S", metavar="TIME", help="With --against: only stops that were called for from then on."
+        ),
+    ] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Put what comes out in the place of the tables beside the log.")
     ] = False,
@@ -94,6 +102,8 @@ def replay(
         raise typer.BadParameter("a what-if is not kept, nor compared with what was", param_hint=f"'{flag}'")
     if policy and policy == against:
         raise typer.BadParameter(f"{policy} cannot differ from itself", param_hint="'--against'")
+    if since and not against:
+        raise typer.BadParameter("it says which differences count: add --against", param_hint="'--since'")
     if until and (rebuild or verify):
         raise typer.BadParameter("tables are kept and compared at the end of the log", param_hint="'--until'")
     printer, where = Printer(output, utc), place(log, config)
@@ -105,7 +115,8 @@ def replay(
             return
     if against:
         other: Side = "nova" if against == "nova" else get_policy(against)
-        if ask(where, lambda opened: _compare(opened, printer, until, whatif or "recorded", other)):
+        begin = read_time(since, "--since", zone=printer.zone) if since else None
+        if ask(where, lambda opened: _compare(opened, printer, begin, until, (whatif or "recorded", other))):
             raise typer.Exit(_FINDING)
     elif whatif is not None:
         ask(where, lambda opened: _what_if(opened, printer, until, whatif))
@@ -137,13 +148,15 @@ async def _what_if(log: SqlLog, printer: Printer, until: str | None, policy: Pol
     note(f"es-power: {policy.name} would have requested {len(called_for)} commands; the log has {recorded}")
 
 
-async def _compare(log: SqlLog, printer: Printer, until: str | None, left: Side, right: Side) -> bool:
+async def _compare(
+    log: SqlLog, printer: Printer, since: Timestamp | None, until: str | None, sides: tuple[Side, Side]
+) -> bool:
     """Show where two sides differ; whether they do."""
     last = (await find_moment(log, until, "--until", zone=printer.zone)).position if until else None
     with _bar(await log.head() if last is None else last) as progress:
-        compared = await compare(log, left, right, until=last, progress=progress)
+        compared = await compare(log, *sides, since=since, until=last, progress=progress)
     printer.rows(await difference_rows(log, compared), DIFFERENCES)
-    if right == "nova":
+    if "nova" in sides:
         _tell_of_novas_history(compared)
     otherwise = f" ({compared.otherwise} of them another command)" if compared.otherwise else ""
     only = f"{compared.only_left} only in {compared.left}, {compared.only_right} only in {compared.right}"

@@ -42,6 +42,13 @@ def timeline(
         int | None,
         typer.Option(min=1, metavar="N", help="At most so many segments of each VM; what differs in one is MIXED."),
     ] = None,
+    last_report_wins: Annotated[
+        bool,
+        typer.Option(
+            "--last-report-wins",
+            help="Show instead what a sync would have had for true that takes whatever report came last.",
+        ),
+    ] = False,
     known_at: KnownAtOption = None,
     log: LogOption = None,
     config: ConfigOption = None,
@@ -63,7 +70,15 @@ def timeline(
         drawing = Drawing(since=span.since, until=min(span.until, span.now), zone=printer.zone)
         waiting: list[Row] = []
         first = True
-        found = timelines(span.view, vms or None, since=span.since, until=span.until, now=span.now, buckets=buckets)
+        found = timelines(
+            span.view,
+            vms or None,
+            since=span.since,
+            until=span.until,
+            now=span.now,
+            buckets=buckets,
+            last_report_wins=last_report_wins,
+        )
         async with aclosing(found) as each:
             async for line in each:
                 if output is Format.TABLE:

@@ -25,6 +25,7 @@ from typing import Final
 from es_power.domain.events import ClockJumped, GapOpened, InstanceId, Position, Recorded, ServiceStopped, StateObserved
 from es_power.domain.streams import observed_host
 from es_power.domain.time import SECOND, Timestamp
+from es_power.projections import stored
 from es_power.projections.history import Entry
 from es_power.projections.lanes import HostWord
 from es_power.projections.owned import CONFLICT
@@ -74,7 +75,8 @@ _SECONDS: Final = 10 * SECOND
 _NEVER_ANNOUNCED: Final = frozenset({(3, 2), (3, 11)})
 
 _OBSERVED: Final = StateObserved.__name__
-_BLIND: Final = (GapOpened.__name__, ServiceStopped.__name__)
+BLINDING: Final = (GapOpened.__name__, ServiceStopped.__name__)
+"""Facts from which on a host is out of sight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ def _of_a_vm(window: Window, time: _Time) -> Iterator[Anomaly]:
         changes, stale = _Bursts(_LEAST_CHANGES, _MINUTES), _Bursts(1, _MINUTES)
         flapping: list[_Burst] = []
         refused: list[_Burst] = []
+        blind = blinded(of_host)
         for before, entry in _with_the_one_before(words):
             if entry.observed_at not in time:
                 continue
@@ -134,14 +137,14 @@ def _of_a_vm(window: Window, time: _Time) -> Iterator[Anomaly]:
                 refused += stale.add(entry.observed_at, entry.position)
             elif before is not None and entry.changed:
                 flapping += changes.add(entry.observed_at, entry.position)
-                if entry.kind == _OBSERVED and not _needs_no_event(before, entry):
-                    yield _found(window.instance, stream, before, entry, of_host)
-        for kind, bursts in (
+                if kind := unannounced(before, entry, blind):
+                    yield _found(window.instance, stream, kind, before, entry)
+        for burst_kind, bursts in (
             (AnomalyKind.FLAPPING, [*flapping, *changes.end()]),
             (AnomalyKind.STALE, [*refused, *stale.end()]),
         ):
             for burst in bursts:
-                yield _anomaly(kind, stream, window.instance, burst)
+                yield _anomaly(burst_kind, stream, window.instance, burst)
     if len(window.words) > 1:
         yield from _conflicts(window, time)
 
@@ -151,8 +154,24 @@ def _with_the_one_before(words: Sequence[Entry]) -> Iterator[tuple[Entry | None,
     before: Entry | None = None
     for entry in words:
         yield before, entry
-        if not entry.stale and (entry.power_state is not None or entry.kind == _OBSERVED):
+        if stored.is_word(entry):
             before = entry
+
+
+def unannounced(before: Entry, entry: Entry, blind: Iterable[Position]) -> AnomalyKind | None:
+    """Whether a word about a VM shows a change that no event had announced; None where it does not.
+
+    `before` is the newest word of the same host that was not refused; `blind` is where the host went out of sight.
+    """
+    if entry.stale or not entry.changed or entry.kind != _OBSERVED or _needs_no_event(before, entry):
+        return None
+    unseen = any(before.position < position < entry.position for position in blind)
+    return AnomalyKind.UNSEEN if unseen else AnomalyKind.MISSED
+
+
+def blinded(of_host: Iterable[HostWord | Entry]) -> list[Position]:
+    """Where a host went out of sight."""
+    return [each.position for each in of_host if each.kind in BLINDING]
 
 
 def _needs_no_event(before: Entry, entry: Entry) -> bool:
@@ -166,10 +185,9 @@ def _needs_no_event(before: Entry, entry: Entry) -> bool:
     return (went and not was_on) or (gone and not is_on)
 
 
-def _found(instance: InstanceId, stream: str, before: Entry, entry: Entry, of_host: Sequence[HostWord]) -> Anomaly:
-    blind = any(word.kind in _BLIND and before.position < word.position < entry.position for word in of_host)
+def _found(instance: InstanceId, stream: str, kind: AnomalyKind, before: Entry, entry: Entry) -> Anomaly:
     return Anomaly(
-        kind=AnomalyKind.UNSEEN if blind else AnomalyKind.MISSED,
+        kind=kind,
         hosts=(observed_host(stream) or stream,),
         instance=instance,
         since=min(before.last_observed_at, entry.observed_at),

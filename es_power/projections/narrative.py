@@ -7,6 +7,7 @@ edge of the time that was asked for is shown whole; opened, only its observation
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 
 import trio
 
@@ -84,7 +85,7 @@ async def history(
     last = view.position if until is None else until
     entries = await _within(view, instance, after=after, last=last, since_time=since_time, until_time=until_time)
     if not opened:
-        return await _lines(view, instance, _in_time(entries), {})
+        return await lines_of(view, _in_time(entries))
     singles: list[Entry] = []
     facts: dict[Key, Recorded] = {}
     for entry in entries:
@@ -95,7 +96,7 @@ async def history(
             if after < recorded.position <= last:
                 facts[recorded.position, recorded.index] = recorded
                 singles.append(_single(entry, recorded))
-    return await _lines(view, instance, _in_time(sorted(singles, key=_place)), facts)
+    return await lines_of(view, _in_time(sorted(singles, key=_place)), facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,7 @@ async def page(
     # Where that line is there no more, its page is the last one.
     places = [_place(entry) for entry in entries]
     start = 0 if beyond is None else places.index(beyond) + 1 if beyond in places else len(places)
-    lines = await _lines(view, instance, entries[start : start + limit], {})
+    lines = await lines_of(view, entries[start : start + limit])
     return Page(instance=instance, lines=lines, newest=newest)
 
 
@@ -175,12 +176,12 @@ async def follow(view: View, instance: InstanceId) -> AsyncIterator[Line]:
                 if concerned and entry.position == recorded.position:
                     facts = {(observation.position, observation.index): observation} if observation else {}
                     observation = None
-                    for line in await _lines(view, instance, [entry], facts):
+                    for line in await lines_of(view, [entry], facts):
                         yield line
             run = models.history.open.get((instance, recorded.stream))
             if observation is not None and run is not None:
                 facts = {(observation.position, observation.index): observation}
-                for line in await _lines(view, instance, [_single(run, observation)], facts):
+                for line in await lines_of(view, [_single(run, observation)], facts):
                     yield line
         await view.log.wait_beyond(view.position)
 
@@ -371,16 +372,16 @@ def _host(view: View, entry: Entry, event: Event | None) -> str | None:
     return told_host(entry.stream) or None
 
 
-async def _lines(
-    view: View, instance: InstanceId, entries: Sequence[Entry], opened: Mapping[Key, Recorded]
+async def lines_of(
+    view: View, entries: Sequence[Entry], opened: Mapping[Key, Recorded] = MappingProxyType({})
 ) -> list[Line]:
     """Put entries into lines; `opened` has the observations that are lines of their own."""
     facts = await view.log.read_at([entry.position for entry in entries if (entry.position, entry.index) not in opened])
     events: list[Event | None] = []
     for entry in entries:
         recorded = opened.get((entry.position, entry.index)) or facts.get(entry.position)
-        if recorded and isinstance(recorded.event, HostSwept) and entry.index is not None:
-            recorded = part(recorded, recorded.event, entry.index, instance)
+        if recorded and isinstance(recorded.event, HostSwept) and entry.index is not None and entry.instance:
+            recorded = part(recorded, recorded.event, entry.index, entry.instance)
         events.append(part_of(recorded, entry.index) if recorded else None)
     labels = [_labels(event) for event in events]
     text_of = await texts(view.log, [label for each in labels for label in each.values()])

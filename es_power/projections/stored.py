@@ -1,6 +1,6 @@
 """What the tables have of VMs over some time: by the indexes they have anyway, and for many VMs at once."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -55,6 +55,34 @@ def words(store: Store, instances: Collection[InstanceId], *, after: Position, u
     )
     columns = sa.select(*(table[name] for name in ENTRY_FIELDS))
     return _entries(store, columns.select_from(begins.join(HISTORY, of_it)).where(table.kind.in_(WORDS)))
+
+
+def words_before(store: Store, entries: Iterable[Entry], *, until: Position) -> list[Entry | None]:
+    """Of each entry, the newest word of its host about its VM that stands before it and was not refused."""
+    table = HISTORY.c
+    left_a_state = sa.or_(table.power_state.is_not(None), table.kind == StateObserved.__name__)
+    queries = [
+        sa.select(HISTORY)
+        .where(
+            table.instance == (entry.instance and entry.instance.bytes),
+            table.stream == entry.stream,
+            table.position < entry.position,
+            table.position <= until,
+            table.kind.in_(WORDS),
+            left_a_state,
+            sa.not_(table.stale),
+        )
+        .order_by(table.position.desc())
+        .limit(1)
+        for entry in entries
+    ]
+    return [found[0] if found else None for found in store.some(queries)]
+
+
+def is_word(entry: Entry) -> bool:
+    """Whether an entry is a word about a VM that was not refused and left a state, be it that the VM is gone."""
+    observed = entry.kind == StateObserved.__name__
+    return entry.kind in WORDS and not entry.stale and (entry.power_state is not None or observed)
 
 
 def logged(store: Store, instances: Collection[InstanceId], *, until: Position) -> list[Entry]:

@@ -38,6 +38,7 @@ from es_power.domain.events import InstanceId
 from es_power.domain.streams import told_host
 from es_power.domain.time import Timestamp
 from es_power.projections.lanes import lane
+from es_power.projections.last_report import last_report
 from es_power.projections.logged_words import filled
 from es_power.projections.owned import owned
 from es_power.projections.queries import View, find, label_of, look, texts
@@ -81,21 +82,24 @@ async def timelines(
     until: Timestamp,
     now: Timestamp,
     buckets: int | None = None,
+    last_report_wins: bool = False,
 ) -> AsyncGenerator[Timeline]:
     """The timelines of VMs in the order of their names, or of all that existed in that time; raises as `find` does.
 
     With `buckets`, of each VM at most so many segments, for whoever draws no finer; what differs within one is MIXED.
+    With `last_report_wins`, what a sync would have shown that takes whatever came last for true (`last_report`).
     ValueError for a time that ends before it begins, or begins after `now`; RecordPrunedError for one before the log
     begins.
     """
     view, end = await timespan(view, since=since, until=until, now=now)
     instances = await chosen(view, vms)
     names = await names_of(view, instances)
+    read_as = last_report if last_report_wins else known
     ordered = sorted(instances, key=lambda instance: (names[instance] or "", instance))
     async with aclosing(windows(view, ordered, since=since, until=end)) as read:
         async for window in read:
             hosts = {stream: told_host(stream) for stream in _streams(window)}
-            segments = clipped(known(window), window.instance, hosts, since=since, until=end)
+            segments = clipped(read_as(window), window.instance, hosts, since=since, until=end)
             if vms is None and all(segment.state is None for segment in segments):
                 continue
             yield Timeline(
@@ -113,10 +117,12 @@ async def timeline(
     until: Timestamp,
     now: Timestamp,
     buckets: int | None = None,
+    last_report_wins: bool = False,
 ) -> list[Timeline]:
     """All of `timelines` at once."""
-    async with aclosing(timelines(view, vms, since=since, until=until, now=now, buckets=buckets)) as each:
-        return [found async for found in each]
+    found = timelines(view, vms, since=since, until=until, now=now, buckets=buckets, last_report_wins=last_report_wins)
+    async with aclosing(found) as each:
+        return [line async for line in each]
 
 
 def _streams(window: Window) -> Sequence[str]:

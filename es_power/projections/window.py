@@ -77,7 +77,7 @@ async def windows(
     # Where the tables have nothing, all of it is in what is newer than they are.
     after, end = checkpoint, checkpoint
     if checkpoint:
-        after, end = await _span(view, Timestamp(since - SLACK), Timestamp(last))
+        after, end = await position_span(view, Timestamp(since - SLACK), Timestamp(last))
     of_hosts = await _of_hosts(view)
     blind = await _imported_blind(view)
     newer: dict[InstanceId, list[Entry]] = defaultdict(list)
@@ -115,7 +115,7 @@ async def announcements(
     """All lifecycle events of about that time in the order of the log: stream, time and position, some at once."""
     checkpoint = view.rest.since
     if checkpoint:
-        position, end = await _span(view, Timestamp(since - SLACK), Timestamp(until + SLACK))
+        position, end = await position_span(view, Timestamp(since - SLACK), Timestamp(until + SLACK))
         while batch := await trio.to_thread.run_sync(
             lambda: stored.announced(view.store, after=position, until=end)  # noqa: B023 (it is called at once)
         ):
@@ -127,7 +127,7 @@ async def announcements(
     ]
 
 
-async def _span(view: View, since: Timestamp, until: Timestamp) -> tuple[Position, Position]:
+async def position_span(view: View, since: Timestamp, until: Timestamp) -> tuple[Position, Position]:
     """Between which positions the tables have what was announced and observed between two times."""
     breaks = [each.position for each in await clock_jumps(view)]
     checkpoint = view.rest.since
@@ -192,7 +192,7 @@ async def _facts(view: View, entries: Mapping[InstanceId, Sequence[Entry]]) -> d
         entry.position
         for instance, some in entries.items()
         for entry in some
-        if entry.kind in _READ or needs_fact(entry, alone=len(seen_on.get(instance, ())) < 2)  # noqa: PLR2004
+        if entry.kind in _READ or entry.stale or needs_fact(entry, alone=len(seen_on.get(instance, ())) < 2)  # noqa: PLR2004
     ]
     facts = await view.log.read_at(wanted)
     return {position: recorded.event for position, recorded in facts.items()}

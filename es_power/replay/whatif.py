@@ -147,11 +147,18 @@ class Comparison:
 
 
 async def compare(
-    log: SqlLog, left: Side, right: Side, *, until: Position | None = None, progress: Progress = lambda _: None
+    log: SqlLog,
+    left: Side,
+    right: Side,
+    *,
+    since: Timestamp | None = None,
+    until: Position | None = None,
+    progress: Progress = lambda _: None,
 ) -> Comparison:
     """Find the stops that two sides call for, up to `until` or the log's end, and look around those that differ.
 
-    Raises as `replay` does; ValueError where both sides have the same name. Nothing is appended.
+    With `since`, only those whose disagreement began then or later; what was before bears on them all the same. Raises
+    as `replay` does; ValueError where both sides have the same name. Nothing is appended.
     """
     names = (name_of(left), name_of(right))
     if names[0] == names[1]:
@@ -168,7 +175,7 @@ async def compare(
     entries = replayed.step.entries.values()
     histories = Histories(entries, {stop.instance for stops in found for stop in stops})
     seen = [[stop for stop in stops if histories.knows(stop.moment)] for stops in found]
-    disagreements = _pair(seen[0], seen[1])
+    disagreements = [each for each in _pair(seen[0], seen[1]) if since is None or each.first.at >= since]
     differing = [each for each in disagreements if each.differs]
     arounds = await histories.look_around(log, [each.first.moment for each in differing])
     looked = {id(each): around for each, around in zip(differing, arounds, strict=True)}

@@ -51,6 +51,10 @@ async def test_vms_are_chosen_by_state_and_host(api: Running) -> None:
     assert await items(api, "/v1/vms?state=SHUTDOWN&host=kvm-08") == []
 
 
+async def test_vms_that_are_not_what_their_record_says_are_chosen(api: Running) -> None:
+    assert [(row["name"], row["drift"]) for row in await items(api, "/v1/vms?drift=true")] == [("web-1", "stop (e)")]
+
+
 @pytest.mark.parametrize("named", [str(WEB), "web-1", "kvm-07%2Fweb-1", "7f1c1c52"])
 async def test_a_vm_is_found_by_all_that_name_it(api: Running, named: str) -> None:
     [row] = await items(api, f"/v1/vms/{named}")
@@ -74,6 +78,17 @@ async def test_pages_of_one_row_hold_what_one_page_holds(api: Running) -> None:
 
         assert [row for page in pages for row in page] == whole
         assert {len(page) for page in pages} == {1}
+
+
+async def test_marks_are_read_page_by_page(api: Running) -> None:
+    path = "/v1/marks?since=2026-11-22T00:00:00Z"
+    whole = await items(api, path)
+
+    pages = await follow_pages(api, f"{path}&limit=2")
+
+    assert [row for page in pages for row in page] == whole
+    assert {row["kind"] for row in whole} == {"event", "observation", "command"}
+    assert {row["instance"] for row in await items(api, f"{path}&vm=old-4")} == {str(OLD)}
 
 
 async def test_a_history_reads_backwards_by_pages_too(api: Running) -> None:

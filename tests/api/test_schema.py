@@ -19,6 +19,7 @@ from schemathesis.core.result import Ok
 from es_power.api.app import make_app
 from es_power.api.problems import KEY_REUSED
 from es_power.api.routes_audit import NO_KEY_GIVEN
+from es_power.api.routes_replay import SAME
 from es_power.api.wire import Problem
 from es_power.audit.keys import Signer
 from es_power.audit.sealing import Sealer
@@ -30,7 +31,7 @@ from tests.api.house import running, served
 CASES = int(os.environ.get("ES_POWER_API_CASES", "5"))
 CROSSED = (
     *("is not after since", "lies after what is known", "stands for since and until", "lies after until"),
-    *(NO_KEY_GIVEN, KEY_REUSED.title),
+    *(NO_KEY_GIVEN, KEY_REUSED.title, SAME),
 )
 SCHEMA = schemathesis.openapi.from_dict(make_app().openapi())
 # Each question is asked with the token, so leaving it out makes none that has to be refused (test_access does that).

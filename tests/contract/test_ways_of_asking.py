@@ -15,7 +15,16 @@ import trio
 import es_power
 from es_power.answers.commands import COMMANDS, LIFE, command_row, life_row
 from es_power.answers.rows import GAPS, HISTORY, QUARANTINE, STATUS, doubt_row, gap_row, line_row, status_row
-from es_power.answers.spans import ANOMALIES, SEGMENTS, UPTIMES, anomaly_row, segment_row, uptime_row
+from es_power.answers.spans import (
+    ANOMALIES,
+    MARKS,
+    SEGMENTS,
+    UPTIMES,
+    anomaly_row,
+    mark_row,
+    segment_row,
+    uptime_row,
+)
 from es_power.answers.why import WHY, why_row
 from es_power.audit.keys import Signer, write_key
 from es_power.audit.sealing import Sealer
@@ -66,6 +75,11 @@ async def _timeline(view: View) -> list[Any]:
     return [plain(segment_row(each, segment), SEGMENTS) for each in found for segment in each.segments]
 
 
+async def _last_report(view: View) -> list[Any]:
+    found = await es_power.timeline(view, since=SINCE, until=UNTIL, now=NOW, last_report_wins=True)
+    return [plain(segment_row(each, segment), SEGMENTS) for each in found for segment in each.segments]
+
+
 async def _uptime(view: View) -> list[Any]:
     found = await es_power.uptime(view, since=SINCE, until=UNTIL, now=NOW)
     return [plain(uptime_row(each), UPTIMES) for each in found]
@@ -86,6 +100,11 @@ ASKED: dict[str, tuple[str, Library, str]] = {
     "commands": ("commands list", _commands, "/v1/commands"),
     "why": ("why web-1", _why, "/v1/vms/web-1/why"),
     "timeline": ("timeline -S 2026-11-22T00:00:00Z -U 2026-11-22T03:00:00Z", _timeline, f"/v1/timeline?{SPAN}"),
+    "timeline as the last report has it": (
+        "timeline -S 2026-11-22T00:00:00Z -U 2026-11-22T03:00:00Z --last-report-wins",
+        _last_report,
+        f"/v1/timeline?{SPAN}&last_report_wins=true",
+    ),
     "anomalies": ("anomalies -S 2026-11-22T00:00:00Z", _anomalies, "/v1/anomalies?since=2026-11-22T00:00:00Z"),
     "uptime": ("uptime -S 2026-11-22T00:00:00Z -U 2026-11-22T03:00:00Z", _uptime, f"/v1/uptime?{SPAN}"),
 }
@@ -104,10 +123,10 @@ def the_time() -> Iterator[None]:
         yield
 
 
-def command_line(log: Path, words: str) -> Any:
+def command_line(log: Path, words: str, *, status: int = 0) -> Any:
     printed = io.StringIO()
     with redirect_stdout(printed), mock.patch.dict("os.environ", {"ES_POWER_LOG": str(log)}):
-        assert main([*words.split(), "-o", "json"]) == 0
+        assert main([*words.split(), "-o", "json"]) == status
     return json.loads(printed.getvalue())
 
 
@@ -136,6 +155,51 @@ def test_every_way_of_asking_gives_the_same_answer(told: Path, tmp_path: Path, n
     # Nothing was out of the ordinary that night.
     assert printed or name in {"anomalies", "quarantine"}
     assert printed == answered == json.loads(json.dumps(returned))
+
+
+def test_marks_are_the_same_by_the_library_and_over_http(told: Path, tmp_path: Path) -> None:
+    async def by_hand(view: View) -> list[Any]:
+        found = await es_power.marks(view, since=SINCE, until=UNTIL, now=NOW)
+        return [plain(mark_row(each), MARKS) for each in found]
+
+    answered = trio.run(over_http, told, f"/v1/marks?{SPAN}", tmp_path)
+
+    assert answered
+    assert answered == json.loads(json.dumps(trio.run(by_library, told, by_hand)))
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("--policy nova-2013 --against nova-2026", {"policy": "nova-2013", "against": "nova-2026"}),
+        ("--against follow", {"against": "follow"}),
+        ("--against nova --since 2026-11-22T03:00:00Z", {"against": "nova", "since": "2026-11-22T03:00:00Z"}),
+        ("--policy follow --against nova-2013 --until 70", {"policy": "follow", "against": "nova-2013", "until": "70"}),
+    ],
+)
+def test_two_policies_differ_alike_by_the_command_line_and_over_http(
+    told: Path, tmp_path: Path, words: str, asked: dict[str, str]
+) -> None:
+    own = Path(shutil.copy(told, tmp_path / "log.db"))
+
+    async def over() -> Any:
+        async with running(own) as api, api.client() as client:
+            return (await client.post("/v1/replays", json=asked)).json()
+
+    printed = command_line(told, f"replay {words}", status=4)
+
+    assert printed
+    assert printed == trio.run(over)["differences"]
+
+
+def test_the_policies_are_the_same_by_the_command_line_and_over_http(told: Path, tmp_path: Path) -> None:
+    answered = trio.run(over_http, told, "/v1/policies", tmp_path)
+
+    assert command_line(told, "policy list") == [
+        {name: value for name, value in each.items() if name != "table"} for each in answered
+    ]
+    for each in answered:
+        assert command_line(told, f"policy table {each['name']}") == each["table"]
 
 
 def test_a_command_is_shown_alike_with_its_life(told: Path, tmp_path: Path) -> None:

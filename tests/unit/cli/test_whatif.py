@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from es_power.cli.differences import span_words
+from es_power.answers.whatif import span_words
 from es_power.domain.states import VmState
 from es_power.domain.time import SECOND
 from tests.unit.cli.conftest import Ask
