@@ -86,9 +86,9 @@ FORBIDDEN: Final = _kind(
     "forbidden",
     403,
     "Whoever asks may not do that",
-    "It takes the role `operate` to approve, to reject, to sign a checkpoint and to compare policies, and `admin` to let "
-    "others in and to have the log verified. Over the unix socket root and the service's own user are admins, and users of "
-    "`[act] operators` operate.",
+    "It takes the role `operate` to approve, to reject, to sign a checkpoint and to compare policies, and `admin` to "
+    "let others in and to have the log verified. Over the unix socket root and the service's own user are admins, and "
+    "users of `[act] operators` operate.",
 )
 FOREIGN_ORIGIN: Final = _kind(
     "foreign-origin",
