@@ -1,6 +1,6 @@
 # The commands of this checkout. Each does its own set-up, as root also of what apt must bring; never through sudo.
 #
-# To be set by you: PYTHON=/path/to/python3.12   DEMO="--duration 10 --vms 5"   TESTS=tests/unit   BENCH=append
+# To be set by you: PYTHON=/path/to/python3.12   DEMO="--keep --vms 50"   TESTS=tests/unit   BENCH=append
 #                   COVERAGE_FLOOR=percent       ES_POWER_NO_INSTALL=1    WORKERS=1
 #                   PART="kills bits"            COUNT=500 or COUNT=0.1   SEED=number
 
@@ -17,7 +17,7 @@ COVERAGE = --cov=es_power/domain --cov=es_power/log --cov-branch --cov-report=te
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
-demo: ## watch libvirt's events become a log, a table and dry-run stop commands
+demo: ## watch libvirt's events become a log, and what it is good for: a minute, a page, no hypervisor
 	@scripts/setup/venv runtime
 	@.venv/bin/es-power demo $(DEMO)
 

@@ -10,6 +10,7 @@ from es_power.api import wire
 from es_power.api.access import COOKIE, require
 from es_power.api.asking import Asker, TheHouse
 from es_power.api.describe import answers
+from es_power.api.house import House
 from es_power.api.problems import FORBIDDEN, UNAUTHENTICATED, ProblemError
 from es_power.api.routes_commands import user_of
 from es_power.api.sessions import LINK_LASTS, SESSION_LASTS
@@ -37,15 +38,20 @@ async def make_link(
     require(who, role)
     if who.session is not None:
         raise ProblemError(FORBIDDEN, "a session makes no further sessions; run `es-power ui` on the host")
-    user = await user_of(house, who.user)
-    link, secret = house.sessions.offer(user, role)
-    await issue_link(house.log, link, role=role, by=user, at=house.clock())
+    path = await offer_link(house, await user_of(house, who.user), role)
     body: dict[str, Plain] = {
-        "path": f"/session?link={secret}",
-        "url": f"{house.url}/session?link={secret}" if house.url else None,
+        "path": path,
+        "url": f"{house.url}{path}" if house.url else None,
         "seconds": LINK_LASTS,
     }
     return Response(as_json(body), 201, {"Cache-Control": "no-store"}, "application/json")
+
+
+async def offer_link(house: House, user: str, role: Role) -> str:
+    """Make a link, which is recorded; give its path."""
+    link, secret = house.sessions.offer(user, role)
+    await issue_link(house.log, link, role=role, by=user, at=house.clock())
+    return f"/session?link={secret}"
 
 
 @router.get(

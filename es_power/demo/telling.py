@@ -3,6 +3,8 @@
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 
+import trio
+
 from es_power.domain.decisions import StopRequested, Withdrawn
 from es_power.domain.events import (
     ControlErrorReported,
@@ -23,26 +25,33 @@ from es_power.domain.time import SECOND, moment
 class Teller:
     """Turns records into lines, and counts them."""
 
-    def __init__(self, print_line: Callable[[str], None], *, keep: int = 10) -> None:
-        self._print_line = print_line
+    def __init__(self, print_fact: Callable[[str], None], *, keep: int = 10) -> None:
+        self._print_fact = print_fact
+        self._more = trio.Event()
+        #: While so much happens at once that it is only counted.
+        self.is_quiet = True
         #: The last lines, for a screen that shows only so many.
         self.lines: deque[str] = deque(maxlen=keep)
         self.names: Mapping[InstanceId, str] = {}
         self.counts: Counter[str] = Counter()
 
-    def say(self, line: str) -> None:
-        """Tell one line."""
-        self.lines.append(line)
-        self._print_line(line)
-
     def hear(self, batch: Sequence[Recorded]) -> None:
-        """Take in what was recorded."""
+        """Take in what was recorded, and folded."""
         for recorded in batch:
             self._count(recorded)
-            words = self._words(recorded)
+            words = "" if self.is_quiet else self._words(recorded)
             if words:
                 at = f"{moment(recorded.event.observed_at).astimezone():%H:%M:%S}"
-                self.say(f"{at}  #{recorded.position:<5} {words}")
+                line = f"{at}  #{recorded.position:<5} {words}"
+                self.lines.append(line)
+                self._print_fact(line)
+        self._more.set()
+        self._more = trio.Event()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so, which only a fact can make so."""
+        while not condition():
+            await self._more.wait()
 
     def _count(self, recorded: Recorded) -> None:
         match recorded.event:

@@ -1,4 +1,7 @@
-"""A wire between the service and libvirt that can be cut, since the test driver has no daemon that could be killed."""
+"""A wire between the service and libvirt that can be cut, or hold answers up: the test driver has no daemon to kill.
+
+What comes over it is libvirt's own, each event and each answer; the wire only decides when.
+"""
 
 from collections.abc import Callable, Sequence
 from uuid import UUID
@@ -10,14 +13,37 @@ from es_power.errors import HypervisorUnavailableError
 from es_power.ingest.hypervisor import Announcement, Connection, Hypervisor, Info
 
 
-class CuttableHypervisor:
-    """Passes everything through to a hypervisor until the wire is cut, and again once it is mended."""
+class Late:
+    """Answers about one VM that were given, and are on their way for longer than they should be."""
+
+    def __init__(self) -> None:
+        self._given = trio.Semaphore(0)
+        self._arriving = trio.Semaphore(0)
+
+    async def wait_given(self) -> None:
+        """Wait until libvirt has given one more answer, which now is on its way."""
+        await self._given.acquire()
+
+    def arrive(self) -> None:
+        """Let the one that waits longest arrive, or else the next one at once."""
+        self._arriving.release()
+
+    async def delay(self) -> None:
+        """Be on the way."""
+        self._given.release()
+        await self._arriving.acquire()
+
+
+class Wire:
+    """Passes everything through to a hypervisor, as long as it is whole."""
 
     def __init__(self, hypervisor: Hypervisor) -> None:
         self._hypervisor = hypervisor
-        self._cut = trio.Event()
-        self._seen = trio.Event()
         self._whole = True
+        #: Of the open connection.
+        self.cutting = trio.Event()
+        #: Whose answers are late.
+        self.late: dict[InstanceId, Late] = {}
 
     @property
     def uri(self) -> str:
@@ -32,30 +58,35 @@ class CuttableHypervisor:
     def cut(self) -> None:
         """End the open connection, and let none be opened."""
         self._whole = False
-        self._seen = trio.Event()
-        self._cut.set()
+        self.cutting.set()
 
     def mend(self) -> None:
         """Let connections be opened again."""
         self._whole = True
 
-    async def wait_seen(self) -> None:
-        """Wait until somebody has asked for all states over the mended wire."""
-        await self._seen.wait()
+    def slow(self, instance: InstanceId) -> Late:
+        """Have answers about a VM be late from now on, until `quick`."""
+        self.late[instance] = Late()
+        return self.late[instance]
+
+    def quick(self, instance: InstanceId) -> None:
+        """Have answers about a VM come as they are given; one that is on its way arrives."""
+        if late := self.late.pop(instance, None):
+            late.arrive()
 
     async def open(self) -> Connection:
         """Open a connection, unless the wire is cut."""
         if not self._whole:
             raise HypervisorUnavailableError("the demo has cut the wire")
-        self._cut = trio.Event()
-        return _CuttableConnection(await self._hypervisor.open(), self._cut, self._seen)
+        self.cutting = trio.Event()
+        return _WireConnection(await self._hypervisor.open(), self)
 
 
-class _CuttableConnection:
-    def __init__(self, connection: Connection, cut: trio.Event, seen: trio.Event) -> None:
+class _WireConnection:
+    def __init__(self, connection: Connection, wire: Wire) -> None:
         self._connection = connection
-        self._cut = cut
-        self._seen = seen
+        self._wire = wire
+        self._cut = wire.cutting
 
     @property
     def hostname(self) -> str:
@@ -73,12 +104,13 @@ class _CuttableConnection:
         await self._connection.subscribe(connection=connection, announce=announce)
 
     async def get_info(self, instance: InstanceId) -> Info | None:
-        return await self._connection.get_info(instance)
+        answer = await self._connection.get_info(instance)
+        if late := self._wire.late.get(instance):
+            await late.delay()
+        return answer
 
     async def list_states(self) -> Sequence[Info]:
-        found = await self._connection.list_states()
-        self._seen.set()
-        return found
+        return await self._connection.list_states()
 
     async def wait_closed(self) -> GapReason:
         await self._cut.wait()

@@ -15,6 +15,8 @@ import trio
 from tests.acceptance.documents import CHECKOUT, QUIET
 
 PROGRAM = (sys.executable, "-m", "es_power")
+WITHIN = 120
+"""Seconds after which a program that has not ended, or said what it should, never will; on a busy machine too."""
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -51,7 +53,7 @@ class Machine:
             cwd=self.home,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=WITHIN,
             check=False,
         )
         return ended(done.returncode, done.stdout, done.stderr)
@@ -59,7 +61,7 @@ class Machine:
     def shell(self, line: str) -> Done:
         """Run a line as it is pasted."""
         done = subprocess.run(
-            ["sh", "-c", line], env=environment(self.home), capture_output=True, text=True, timeout=30, check=False
+            ["sh", "-c", line], env=environment(self.home), capture_output=True, text=True, timeout=WITHIN, check=False
         )
         return ended(done.returncode, done.stdout, done.stderr)
 
@@ -117,7 +119,7 @@ class Running:
 
     async def says(self, words: str) -> None:
         """Wait until it has said something, on either stream."""
-        with trio.fail_after(20):
+        with trio.fail_after(WITHIN):
             while not any(words.encode() in said for said in self._said.values()):
                 assert self._open, f"it ended without {words!r}: {self._said}"
                 await self._more.wait()
@@ -126,7 +128,7 @@ class Running:
         """Wait for its end, after a signal if one is given."""
         if number is not None:
             self.process.send_signal(number)
-        with trio.fail_after(20):
+        with trio.fail_after(WITHIN):
             code = await self.process.wait()
             while self._open:
                 await self._more.wait()
