@@ -26,6 +26,7 @@ def write_or_check(
     for name, page in pages.items():
         file = options.folder / name
         if not options.check:
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(page(), encoding="utf-8")
         elif not file.exists() or file.read_text(encoding="utf-8") != page():
             print(f"{file} is stale; run scripts/{Path(script).name}", file=sys.stderr)

@@ -55,41 +55,46 @@ def cli_page() -> str:
     """The page of the command line."""
     root: Any = typer.main.get_command(app)
     parts = [CLI_HEAD]
-    for words, command in _commands("es-power", root):
-        parts += [f"## {words}\n", f"{_paragraphs(command.help)}\n"]
-        arguments = " ".join(_argument(each) for each in command.params if _is_argument(each))
+    for words, command in commands("es-power", root):
+        parts += [f"## {words}\n", f"{paragraphs(command.help)}\n"]
+        arguments = " ".join(argument(each) for each in command.params if is_argument(each))
         if hasattr(command, "commands"):
-            parts += ["".join(f"- `{words} {name}`: {_first(each.help)}\n" for name, each in command.commands.items())]
+            parts += ["".join(f"- `{words} {name}`: {first(each.help)}\n" for name, each in command.commands.items())]
         else:
             parts.append(f"```sh\n{words} [OPTIONS] {arguments}".rstrip() + "\n```\n")
-        rows = [_argument_row(each) for each in command.params if _is_argument(each)]
+        rows = [_argument_row(each) for each in command.params if is_argument(each)]
         hints = get_type_hints(command.callback) if command.callback else {}
-        options = (each for each in command.params if not _is_argument(each) and not each.hidden)
+        options = (each for each in command.params if not is_argument(each) and not each.hidden)
         rows += [_option_row(each, hints.get(each.name, bool)) for each in options]
         if rows:
             parts += [_table(("option", "meaning", "default"), rows)]
     return "\n".join(parts)
 
 
-def _commands(words: str, command: Any) -> Iterator[tuple[str, Any]]:
+def commands(words: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """A command and all below it, each by the words that call it."""
     yield words, command
     for name, each in getattr(command, "commands", {}).items():
-        yield from _commands(f"{words} {name}", each)
+        yield from commands(f"{words} {name}", each)
 
 
-def _paragraphs(text: str | None) -> str:
+def paragraphs(text: str | None) -> str:
+    """The text of a help."""
     return inspect.cleandoc(text or "")
 
 
-def _first(text: str | None) -> str:
-    return _paragraphs(text).partition("\n\n")[0].replace("\n", " ")
+def first(text: str | None) -> str:
+    """Its first sentence, or what stands for one."""
+    return paragraphs(text).partition("\n\n")[0].replace("\n", " ")
 
 
-def _is_argument(parameter: Any) -> bool:
+def is_argument(parameter: Any) -> bool:
+    """Whether it is taken by its place, and not by its name."""
     return not parameter.opts[0].startswith("-")
 
 
-def _argument(parameter: Any) -> str:
+def argument(parameter: Any) -> str:
+    """How an argument stands in a line to type."""
     return str(parameter.metavar if parameter.required else f"[{parameter.metavar}]")
 
 
@@ -103,25 +108,26 @@ def _argument_row(parameter: Any) -> tuple[str, str, str]:
 
 def _option_row(option: Any, hint: Any) -> tuple[str, str, str]:
     names = ", ".join(f"`{name}`" for name in option.opts)
-    takes = "" if option.is_flag else f" `{_escaped(option.metavar or _kind(hint))}`"
-    return f"{names}{takes}", _escaped(option.help or ""), _default(option)
+    takes = "" if option.is_flag else f" `{_escaped(option.metavar or kind(hint))}`"
+    return f"{names}{takes}", _escaped(option.help or ""), default(option)
 
 
-def _kind(hint: Any) -> str:
+def kind(hint: Any) -> str:
     """Name what an option takes, where it does not say so itself."""
-    kind = next((each for each in get_args(hint) if each is not type(None)), hint)
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return "|".join(kind)
-    return _KINDS.get(kind, "TEXT")
+    found = next((each for each in get_args(hint) if each is not type(None)), hint)
+    if isinstance(found, type) and issubclass(found, StrEnum):
+        return "|".join(found)
+    return _KINDS.get(found, "TEXT")
 
 
-def _default(parameter: Any) -> str:
-    default = parameter.default
+def default(parameter: Any) -> str:
+    """What holds where an option is not given."""
+    value = parameter.default
     if parameter.required:
         return "must be given"
-    if parameter.is_flag or default in (None, ()) or callable(default):
+    if parameter.is_flag or value in (None, ()) or callable(value):
         return ""
-    return f"`{default.value if isinstance(default, StrEnum) else default}`"
+    return f"`{value.value if isinstance(value, StrEnum) else value}`"
 
 
 # ----------------------------------------------------------------------------------------------------- settings
@@ -229,7 +235,7 @@ def exit_codes_page() -> str:
     kinds.remove(EsPowerError)
     rows = []
     for code, meaning in EXIT_CODES.items():
-        ending = (f"`{each.__name__}`: {_first(each.__doc__)}" for each in kinds if each.exit_code == code)
+        ending = (f"`{each.__name__}`: {first(each.__doc__)}" for each in kinds if each.exit_code == code)
         rows.append(f"| {code} | {meaning} | {'<br>'.join(ending)} |\n")
     return EXIT_HEAD + "".join(rows) + EXIT_TAIL
 

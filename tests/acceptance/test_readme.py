@@ -12,7 +12,7 @@ from es_power.cli import app, main
 from es_power.errors import EsPowerError
 from tests.acceptance.documents import CHECKOUT, blocks, captured, pages, run
 
-SCRIPTS = ("facts_table.py", "reference_pages.py", "reliability.py")
+SCRIPTS = ("facts_table.py", "reference_pages.py", "reliability.py", "share_files.py")
 GROUPS = {name for name, each in typer.main.get_command(app).commands.items() if hasattr(each, "commands")}
 
 

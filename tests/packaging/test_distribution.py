@@ -76,12 +76,25 @@ def tracked_files(checkout: Path) -> set[str]:
 
 
 def test_the_wheel_holds_the_package_whole_and_nothing_beside_it(wheel: zipfile.ZipFile, checkout: Path) -> None:
-    names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    names = {name for name in wheel.namelist() if ".dist-info/" not in name and ".data/" not in name}
 
     assert names == tracked_files(checkout)
     assert [name for name in sorted(names) if wheel.read(name) != (checkout / name).read_bytes()] == []
     assert "es_power/py.typed" in names
     assert any(name.startswith("es_power/log/migrations/") for name in names)
+
+
+def test_the_wheel_puts_its_man_page_and_completions_where_they_are_looked_for(
+    wheel: zipfile.ZipFile, checkout: Path
+) -> None:
+    shared = {name.partition(".data/data/share/")[2]: name for name in wheel.namelist() if ".data/" in name}
+    share = checkout / "contrib/share"
+    kept = {str(path.relative_to(share)) for path in share.rglob("*") if path.is_file()}
+
+    assert {"man/man1/es-power.1", "bash-completion/completions/es-power"} <= kept
+    assert set(shared) == kept
+    for name, inside in shared.items():
+        assert wheel.read(inside) == (share / name).read_bytes()
 
 
 def test_the_wheel_carries_its_licence_and_its_command(wheel: zipfile.ZipFile) -> None:

@@ -1,0 +1,1 @@
+complete --command es-power --no-files --arguments "(env _ES_POWER_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) es-power)" --condition "env _ES_POWER_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) es-power"
