@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
@@ -49,8 +50,8 @@ from es_power.projections.timeline import timeline
 from es_power.service import Service
 from es_power.settings import Api, Audit, Host, Log, Metrics, Settings
 
-_ROWS: Final = 20
-"""VMs that the live table shows; the demo of more than that says how many it leaves out."""
+_ROWS: Final = 12
+"""VMs that the live table shows."""
 
 _REFRESH: Final = 0.25
 """Seconds between two drawings of the live table."""
@@ -175,10 +176,15 @@ async def _draw(service: Service, teller: Teller, console: Console) -> None:
 
 
 def _table(service: Service, teller: Teller) -> Table:
+    """How many VMs are in which state, the ones that changed last, and the newest facts."""
     fleet = service.models.fleet
-    rows = sorted(power_rows(fleet, now=now()), key=lambda row: teller.names.get(row.instance, "~"))
-    table = Table(title=f"power_state at #{fleet.position}", expand=True)
-    for heading in ("VM", "power_state", "vm_state", "policy", ""):
+    rows = sorted(power_rows(fleet, now=now()), key=lambda row: (-row.since, teller.names.get(row.instance, "~")))
+    numbers = Counter(row.power_state for row in rows).most_common()
+    title = Text(f"#{fleet.position}")
+    for state, number in numbers:
+        title.append(f"   {number} {state}", style=_STYLES.get(state, ""))
+    table = Table(title=title, title_style="", expand=True)
+    for heading in ("changed last", "power_state", "vm_state", "policy", ""):
         table.add_column(heading)
     for row in rows[:_ROWS]:
         table.add_row(
@@ -188,9 +194,6 @@ def _table(service: Service, teller: Teller) -> Table:
             row.policy,
             Text(row.note),
         )
-    if len(rows) > _ROWS:
-        table.add_row(f"and {len(rows) - _ROWS} more", "", "", "", "")
-    table.add_section()
     table.caption = Text("\n".join(teller.lines), justify="left")
     return table
 
