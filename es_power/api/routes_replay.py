@@ -12,7 +12,16 @@ from es_power.answers.whatif import COMPARISON, comparison_row
 from es_power.api import wire, wire_replay
 from es_power.api.asking import Now, TheHouse, answer, invalid, read_moment, read_time
 from es_power.api.describe import answers
-from es_power.api.problems import DAMAGED, FORBIDDEN, NOT_JSON, POSITION, TOO_MANY, TOO_SLOW, ProblemError
+from es_power.api.problems import (
+    DAMAGED,
+    FORBIDDEN,
+    NOT_JSON,
+    POSITION,
+    RECORD_PRUNED,
+    TOO_MANY,
+    TOO_SLOW,
+    ProblemError,
+)
 from es_power.domain.policy import POLICIES, get_policy, policy_table
 from es_power.output import Plain, as_json, plain
 from es_power.replay import Side, compare
@@ -50,7 +59,7 @@ async def policies(request: Request, now: Now) -> Response:
     "/v1/replays",
     response_model=wire_replay.Comparison,
     summary="Where two policies would have differed",
-    responses=answers(FORBIDDEN, NOT_JSON, POSITION, TOO_MANY, TOO_SLOW, DAMAGED, log=False),
+    responses=answers(FORBIDDEN, NOT_JSON, POSITION, RECORD_PRUNED, TOO_MANY, TOO_SLOW, DAMAGED, log=False),
 )
 async def replays(request: Request, house: TheHouse, said: wire_replay.ReplayWish) -> Response:
     """What `es-power replay --policy A --against B` answers: the log folded again, every hash checked.
@@ -63,8 +72,8 @@ async def replays(request: Request, house: TheHouse, said: wire_replay.ReplayWis
         raise invalid([{"in": "body", "name": "against", "problem": SAME}])
     since = read_time(said.since, "since") if said.since is not None else None
     until = (await read_moment(house, said.until, "until")).position if said.until is not None else house.position
-    if until > _MOST:
-        raise ProblemError(TOO_SLOW, f"it has {until} records: `es-power replay` has time for them")
+    if (records := until - await house.log.pruned_up_to()) > _MOST:
+        raise ProblemError(TOO_SLOW, f"it has {records} records: `es-power replay` has time for them")
     try:
         house.replaying.acquire_nowait()
     except trio.WouldBlock as error:
