@@ -13,6 +13,7 @@ from es_power.api import (
     routes_audit,
     routes_commands,
     routes_log,
+    routes_page,
     routes_problems,
     routes_replay,
     routes_session,
@@ -91,6 +92,7 @@ def make_app() -> FastAPI:
         *(routes_commands, routes_replay, routes_session, routes_problems),
     ):
         app.include_router(routes.router)
+    app.router.routes.extend(routes_page.ROUTES)
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _of_starlette)

@@ -26,8 +26,8 @@ ANSWER_WITHIN: Final = 30.0
 SLASH: Final = "\0"
 """Stands for a slash inside a part of a path; no name that the log keeps has it."""
 
-#: Whoever comes may read these: the description, what problems mean, and where a link is used.
-PUBLIC: Final = ("/openapi.json", "/problems", "/session")
+#: Whoever comes may read these: the page, the description, what problems mean, and where a link is used.
+PUBLIC: Final = ("/", "/openapi.json", "/problems", "/session")
 
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -108,7 +108,7 @@ class Gate:
 
 
 def _is_public(path: str) -> bool:
-    return path in PUBLIC or path.startswith("/problems/")
+    return path in PUBLIC or path.startswith(("/assets/", "/problems/"))
 
 
 class _Body:

@@ -63,10 +63,11 @@ def some(request: Request, rows: Sequence[T], limit: int, key: Callable[[T], Key
     return Page(shown, link(request, cursor=cursor(key(shown[-1]))))
 
 
-def link(request: Request, **changed: str | int) -> str:
-    """The path that was asked for, with other parameters."""
+def link(request: Request, **changed: str | int | None) -> str:
+    """The path that was asked for, with other parameters, and without those that are None."""
     kept = [(name, value) for name, value in request.query_params.multi_items() if name not in changed]
-    return f"{path_of(request)}?{urlencode([*kept, *changed.items()])}"
+    added = [(name, value) for name, value in changed.items() if value is not None]
+    return f"{path_of(request)}?{urlencode([*kept, *added])}"
 
 
 def path_of(request: Request) -> str:

@@ -9,7 +9,19 @@ from starlette.responses import Response
 from es_power.answers.facts import FACTS, fact_row, labels_of, texts_of, unreadable_row
 from es_power.answers.rows import GAPS, HOSTS, QUARANTINE, doubt_row, gap_row, host_row
 from es_power.api import wire
-from es_power.api.asking import LARGEST, Cursor, Limit, Now, Past, TheHouse, answer, etag, rows_answer
+from es_power.api.asking import (
+    LARGEST,
+    Cursor,
+    Limit,
+    Now,
+    Past,
+    TheHouse,
+    answer,
+    etag,
+    instant,
+    read_moment,
+    rows_answer,
+)
 from es_power.api.describe import answers
 from es_power.api.pages import DEFAULT, after as after_cursor, link, page
 from es_power.api.problems import CURSOR, RECORD_PRUNED, REWOUND, TOO_MANY, ProblemError
@@ -34,7 +46,10 @@ _STREAMED = {
     "required": ["id", "event", "data"],
 }
 
-After = Annotated[int, Query(ge=0, le=LARGEST, description="The position after which to begin.")]
+After = Annotated[
+    int | None,
+    Query(ge=0, le=LARGEST, description="The position after which to begin; else the first that is there."),
+]
 
 
 @router.get(
@@ -43,17 +58,29 @@ After = Annotated[int, Query(ge=0, le=LARGEST, description="The position after w
     summary="What was recorded, in order",
     responses=answers(REWOUND, pages=True),
 )
-async def events(request: Request, house: TheHouse, now: Now, after: After = 0, limit: Limit = DEFAULT) -> Response:
+async def events(
+    request: Request,
+    house: TheHouse,
+    now: Now,
+    after: After = None,
+    until: Annotated[str | None, instant("The last ones that were recorded up to then")] = None,
+    limit: Limit = DEFAULT,
+) -> Response:
     """Every record of the log after a position. `next` is there on the last page too: ask it again later."""
-    log, until = house.log, now.position
-    if after > until:
-        raise ProblemError(REWOUND, f"the log ends at {until}", position=until)
+    log, end = house.log, now.position
+    if after is not None and after > end:
+        raise ProblemError(REWOUND, f"the log ends at {end}", position=end)
     items: list[Plain] = []
-    reached = Position(after)
-    await log.require_kept(reached)
-    while len(items) < limit and reached < until:
+    begin = await log.pruned_up_to() if after is None else Position(after)
+    await log.require_kept(begin)
+    if until is None:
+        reached, last = begin, end
+    else:
+        last = min((await read_moment(house, until, "until")).position, end)
+        reached = Position(max(begin, await log.pruned_up_to(), last - limit))
+    while len(items) < limit and reached < last:
         try:
-            batch = await log.read(after=reached, until=until, limit=limit - len(items))
+            batch = await log.read(after=reached, until=last, limit=limit - len(items))
         except UnknownEventError as error:
             reached = Position(error.position or reached + 1)
             items.append(plain(unreadable_row(reached, error.reason), FACTS))
@@ -65,8 +92,8 @@ async def events(request: Request, house: TheHouse, now: Now, after: After = 0, 
             said = {name: text_of(label) for name, label in labels_of(recorded).items()}
             items.append(plain(fact_row(recorded, said), FACTS))
         reached = batch[-1].position
-    more = link(request, after=reached)
-    return answer(request, {"items": items, "next": more}, position=until, tag=etag(reached), more=more)
+    more = link(request, after=reached, until=None)
+    return answer(request, {"items": items, "next": more}, position=end, tag=etag(reached), more=more)
 
 
 @router.get(

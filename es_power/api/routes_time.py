@@ -4,6 +4,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
@@ -37,10 +38,11 @@ from es_power.api.asking import (
     read_time,
     rows_answer,
 )
-from es_power.api.describe import answers
+from es_power.api.describe import EXAMPLE_VM, answers
 from es_power.api.pages import DEFAULT, after, page, some
 from es_power.api.problems import AMBIGUOUS, CURSOR, VM_NOT_FOUND
 from es_power.api.routes_vms import VmPath
+from es_power.domain.events import InstanceId
 from es_power.domain.time import SECOND, Timestamp
 from es_power.output import Plain, plain
 from es_power.projections.anomalies import Anomaly, anomalies
@@ -106,6 +108,21 @@ Month = Annotated[
 ]
 OneVm = Annotated[str | None, Query(min_length=1, max_length=1000, description="Only this VM, named as in a path.")]
 
+_UUID: Final = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+TheseVms = Annotated[
+    str | None,
+    Query(
+        alias="vms",
+        pattern=f"^{_UUID}(,{_UUID}){{0,99}}$",
+        description="Only these VMs, by UUID, up to 100 with commas between them: those that somebody looks at.",
+        examples=[EXAMPLE_VM],
+    ),
+]
+
+
+def _these(vms: str | None) -> set[InstanceId] | None:
+    return None if vms is None else {InstanceId(UUID(each)) for each in vms.split(",")}
+
 
 async def take_span(
     house: TheHouse,
@@ -138,13 +155,16 @@ TheSpan = Annotated[Span, Depends(take_span)]
 
 
 async def _page(
-    request: Request, view: View, vm: str | None, limit: int, cursor: str | None
+    request: Request, view: View, vm: str | None, limit: int, cursor: str | None, these: set[InstanceId] | None = None
 ) -> tuple[list[str], str | None]:
     """The VMs of a page, in the order of their names, and the path of the next one."""
     start = after(cursor, ("", ""))
     if vm is not None:
         return [str(await find(view, vm))], None
     instances = await everyone(view)
+    if these is not None:
+        # A VM that the log has not heard of has no time to tell of, and is left out like one that did not exist then.
+        instances = [instance for instance in instances if instance in these]
     labels = {instance: label_of(view.fleet, instance) for instance in instances}
     name_of = await texts(view.log, labels.values())
     keys = sorted((name_of(labels[instance]) or "", str(instance)) for instance in instances)
@@ -162,6 +182,7 @@ async def timeline(
     request: Request,
     span: TheSpan,
     vm: OneVm = None,
+    these: TheseVms = None,
     buckets: Annotated[
         int | None,
         Query(ge=1, le=10_000, description="At most so many segments of each VM; what differs in one is MIXED."),
@@ -177,7 +198,7 @@ async def timeline(
     cursor: Cursor = None,
 ) -> Response:
     """What `es-power timeline` draws, as segments; `limit` counts VMs. Time of which nobody knows is UNKNOWN."""
-    vms, more = await _page(request, span.view, vm, limit, cursor)
+    vms, more = await _page(request, span.view, vm, limit, cursor, _these(these))
     items: list[Plain] = []
     found = timelines(
         span.view,
@@ -202,7 +223,12 @@ async def timeline(
     responses=answers(VM_NOT_FOUND, AMBIGUOUS, CURSOR, pages=True, tagged=False),
 )
 async def all_marks(
-    request: Request, span: TheSpan, vm: OneVm = None, limit: Limit = DEFAULT, cursor: Cursor = None
+    request: Request,
+    span: TheSpan,
+    vm: OneVm = None,
+    these: TheseVms = None,
+    limit: Limit = DEFAULT,
+    cursor: Cursor = None,
 ) -> Response:
     """The facts behind `/v1/timeline`, one small row each, in the order of the log.
 
@@ -213,6 +239,7 @@ async def all_marks(
     found = await marks(
         span.view,
         vm,
+        among=_these(these),
         since=span.since,
         until=span.until,
         now=span.now,

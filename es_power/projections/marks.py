@@ -9,7 +9,7 @@ Rules:
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -74,20 +74,21 @@ async def marks(
     view: View,
     vm: str | None = None,
     *,
+    among: Collection[InstanceId] | None = None,
     since: Timestamp,
     until: Timestamp,
     now: Timestamp,
     limit: int | None = None,
     beyond: tuple[int, int] | None = None,
 ) -> list[Mark]:
-    """The marks of one VM, or of all, with since <= time < until, in the order of the log.
+    """The marks of one VM, of those `among` which one looks, or of all, with since <= time < until, in the order of the log.
 
     At most `limit` of them, those that follow on the place `beyond`; what is not asked for is not read. Raises as
     `find` does, and ValueError as `timelines` does.
     """
     view, end = await timespan(view, since=since, until=until, now=now)
-    instance = await find(view, vm) if vm is not None else None
-    entries = await _entries(view, instance, since=since, until=end, limit=limit, beyond=beyond)
+    instances = among if vm is None else {await find(view, vm)}
+    entries = await _entries(view, instances, since=since, until=end, limit=limit, beyond=beyond)
     kinds = await _kinds(view, entries)
     lines = await lines_of(view, entries)
     return [
@@ -99,7 +100,7 @@ async def marks(
 
 async def _entries(
     view: View,
-    instance: InstanceId | None,
+    instances: Collection[InstanceId] | None,
     *,
     since: Timestamp,
     until: Timestamp,
@@ -120,7 +121,9 @@ async def _entries(
             table.kind.in_(_KINDS),
             table.observed_at >= since,
             table.observed_at < until,
-            table.instance.is_not(None) if instance is None else table.instance == instance.bytes,
+            table.instance.is_not(None)
+            if instances is None
+            else table.instance.in_([each.bytes for each in instances]),
         )
         if beyond is not None:
             query = query.where(sa.tuple_(table.position, table.index) > sa.tuple_(*beyond))
@@ -128,7 +131,7 @@ async def _entries(
         [kept] = await trio.to_thread.run_sync(lambda: view.store.some([ordered]))
         found = {_place(entry): entry for entry in kept}
     for entry in view.rest.entries.values():
-        is_asked_for = entry.instance is not None if instance is None else entry.instance == instance
+        is_asked_for = entry.instance is not None if instances is None else entry.instance in instances
         is_within = since <= entry.observed_at < until and (beyond is None or _place(entry) > beyond)
         if is_asked_for and is_within and entry.kind in _KINDS:
             found[_place(entry)] = entry

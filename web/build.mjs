@@ -1,0 +1,51 @@
+// Builds the page into the package: `node build.mjs [FOLDER]`. The same source gives the same bytes, on any machine.
+import { createHash } from 'node:crypto'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+const out = process.argv[2] ?? join(here, '../es_power/web/static')
+
+const { outputFiles } = await build({
+  absWorkingDir: here,
+  entryPoints: [{ in: 'src/main.ts', out: 'page' }, { in: 'src/style.css', out: 'style' }],
+  outdir: 'out',
+  bundle: true,
+  minify: true,
+  write: false,
+  format: 'esm',
+  target: ['chrome120', 'firefox121', 'safari17.4'],
+  charset: 'utf8',
+  legalComments: 'none',
+})
+
+const made = Object.fromEntries(outputFiles.map((file) => [file.path.replace(/.*\/(page|style)/, 'page'), Buffer.from(file.contents)]))
+made['icon.svg'] = await readFile(join(here, 'src/icon.svg'))
+
+// A file's name tells its content, so that a browser may keep it for ever.
+const names = Object.fromEntries(Object.entries(made).map(([name, content]) => {
+  const [stem, end] = name.split('.')
+  return [name, `${stem}-${createHash('sha256').update(content).digest('hex').slice(0, 12)}.${end}`]
+}))
+const index = (await readFile(join(here, 'src/index.html'), 'utf8')).replace(/\{\{(.+?)\}\}/g, (_, name) => names[name])
+
+await rm(out, { recursive: true, force: true })
+await mkdir(out, { recursive: true })
+for (const [name, content] of Object.entries(made)) await writeFile(join(out, names[name]), content)
+await writeFile(join(out, 'index.html'), index)
+await writeFile(join(out, 'THIRD_PARTY_LICENSES.txt'), await licences())
+
+/** The licences of what is in the bundle, as their authors wrote them. */
+async function licences() {
+  const { dependencies } = JSON.parse(await readFile(join(here, 'package.json'), 'utf8'))
+  const parts = []
+  for (const name of [...Object.keys(dependencies), '@preact/signals-core'].sort()) {
+    const folder = join(here, 'node_modules', name)
+    const { version, license } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'))
+    const text = await readFile(join(folder, 'LICENSE'), 'utf8')
+    parts.push(`${name} ${version} (${license})\n\n${text.trim()}\n`)
+  }
+  return `The page (page-*.js, page-*.css) contains:\n\n${parts.join(`\n${'-'.repeat(80)}\n\n`)}`
+}

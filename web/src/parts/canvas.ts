@@ -1,0 +1,137 @@
+// The canvas of the lanes: drawn at most once a frame, and moved by pointer.
+
+import { useSignal, useSignalEffect } from '@preact/signals'
+import { useEffect, useRef } from 'preact/hooks'
+import { makePalette, type Palette } from '../lanes/palette.ts'
+import { paint } from '../lanes/paint.ts'
+import { panned, rowAt, timeAt, xOf, zoomed, type View } from '../lanes/view.ts'
+import { drawn, laneOf } from '../model/lanes.ts'
+import { go, heard, moved, nameOf, now, place, rows, span, theme, utc } from '../model/state.ts'
+import { BY_CODE } from '../model/states.ts'
+import { clock, lasting, ticks } from '../model/time.ts'
+import { html } from './html.ts'
+
+interface Tip { x: number; y: number; lines: string[] }
+
+export function Canvas({ view, chosen }: { view: View; chosen: number }) {
+  const element = useRef<HTMLCanvasElement>(null)
+  const palette = useRef<Palette | null>(null)
+  const frame = useRef(0)
+  const tip = useSignal<Tip | null>(null)
+  const latest = useRef({ view, chosen })
+  latest.current = { view, chosen }
+
+  const draw = (): void => {
+    frame.current = 0
+    const canvas = element.current
+    const { view, chosen } = latest.current
+    if (!canvas || !view.width) return
+    const ratio = window.devicePixelRatio || 1
+    const [width, height] = [Math.round(view.width * ratio), Math.round(view.height * ratio)]
+    if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height]
+    if (palette.current?.ratio !== ratio) palette.current = makePalette(canvas, ratio)
+    const list = rows.peek()
+    const moment = place.peek().moment
+    paint(canvas.getContext('2d', { alpha: false })!, {
+      view,
+      chosen,
+      lane: (row) => laneOf(list[row]!.instance),
+      ticks: ticks(view.since, view.until, Math.max(2, Math.floor(view.width / 90)), utc.peek()),
+      cursor: moment ? moment.at : null,
+      now: now.peek(),
+      heard: heard.peek(),
+    }, palette.current)
+  }
+  const soon = (): void => {
+    if (!frame.current) frame.current = requestAnimationFrame(draw)
+  }
+  useEffect(soon)
+  useSignalEffect(() => {
+    void [drawn.value, now.value, heard.value, place.value, span.value, rows.value]
+    soon()
+  })
+  useSignalEffect(() => {
+    void theme.value
+    palette.current = null
+    soon()
+  })
+  useEffect(() => {
+    const dark = matchMedia('(prefers-color-scheme: dark)')
+    const changed = (): void => {
+      palette.current = null
+      soon()
+    }
+    dark.addEventListener('change', changed)
+    const canvas = element.current!
+    const wheel = (event: WheelEvent): void => move(event, latest.current.view)
+    canvas.addEventListener('wheel', wheel, { passive: false })
+    return () => {
+      dark.removeEventListener('change', changed)
+      canvas.removeEventListener('wheel', wheel)
+      cancelAnimationFrame(frame.current)
+    }
+  }, [])
+
+  const drag = useRef<{ x: number; moved: boolean } | null>(null)
+  const down = (event: PointerEvent): void => {
+    if (event.button !== 0) return
+    drag.current = { x: event.offsetX, moved: false }
+    element.current!.setPointerCapture(event.pointerId)
+  }
+  const over = (event: PointerEvent): void => {
+    const { view } = latest.current
+    if (!drag.current) {
+      tip.value = describe(view, event.offsetX, event.offsetY)
+      return
+    }
+    const by = event.offsetX - drag.current.x
+    if (!drag.current.moved && Math.abs(by) < 4) return
+    drag.current = { x: event.offsetX, moved: true }
+    tip.value = null
+    moved.value = panned(span.value, (-by / view.width) * (view.until - view.since))
+  }
+  const up = (event: PointerEvent): void => {
+    const was = drag.current
+    drag.current = null
+    if (!was || was.moved) return
+    const { view } = latest.current
+    const vm = rows.value[rowAt(view, event.offsetY)]
+    const at = timeAt(view, event.offsetX)
+    go({ ...(vm ? { vm: vm.instance } : {}), moment: at < now.value ? { at: Math.round(at), position: null } : null })
+  }
+  return html`<div class="pane"><canvas ref=${element} aria-hidden="true" onPointerDown=${down} onPointerMove=${over} onPointerUp=${up}
+      onPointerLeave=${() => { tip.value = null }} onDblClick=${() => { moved.value = null }}></canvas>
+    ${tip.value && html`<div class="tip" aria-hidden="true" style=${{ transform: `translate(${tip.value.x}px, ${tip.value.y}px)` }}>
+      ${tip.value.lines.map((line) => html`<div>${line}</div>`)}
+    </div>`}</div>`
+}
+
+/** Wheels scroll the list, as everywhere; with Ctrl (or a pinch) they zoom, and sideways they pan. */
+function move(event: WheelEvent, view: View): void {
+  const sideways = event.shiftKey ? event.deltaY : event.deltaX
+  if (event.ctrlKey) moved.value = zoomed(span.value, Math.exp(event.deltaY / 300), timeAt(view, event.offsetX))
+  else if (Math.abs(sideways) > Math.abs(event.shiftKey ? 0 : event.deltaY)) {
+    moved.value = panned(span.value, (sideways / view.width) * (view.until - view.since))
+  } else return
+  event.preventDefault()
+}
+
+function describe(view: View, x: number, y: number): Tip | null {
+  const vm = rows.value[rowAt(view, y)]
+  const lane = vm && laneOf(vm.instance)
+  const at = timeAt(view, x)
+  if (!lane || at > now.value) return null
+  const index = lane.at(at)
+  if (index < 0) return null
+  const look = BY_CODE[lane.codes[index]!]!
+  const end = index + 1 < lane.times.length ? lane.times[index + 1]! : now.value
+  const lines = [
+    `${nameOf(vm.instance).slice(0, 60)} · ${clock(at, utc.value, true)}`,
+    `${look.letter} ${look.word}, ${lasting(end - lane.times[index]!)} from ${clock(lane.times[index]!, utc.value, true)}`,
+  ]
+  if (lane.whyAt(at)) lines.push(lane.whyAt(at))
+  const mark = lane.markNear(at, ((view.until - view.since) / view.width) * 6)
+  if (mark >= 0) lines.push(`#${lane.markPositions[mark]} ${lane.markWords[mark]}`.slice(0, 160))
+  const left = Math.min(xOf(view, at) + 14, view.width - 270)
+  return { x: Math.max(0, left), y: y + 18 + (y > view.height - 100 ? -110 : 0), lines }
+}
