@@ -1,6 +1,6 @@
 """The page's built files, as they are served: nothing is read but once, and nothing but what was built is there.
 
-`make web` builds them from `web/`. What is in a file of `/assets/` is told by its name, so a browser may keep it for ever.
+`make web` builds them from `web/`. A name with a dash tells what is in the file: a browser may keep it for ever.
 """
 
 import gzip

@@ -64,7 +64,7 @@ function Door() {
     <p>This browser has no session with the service yet. On its host, say</p>
     <pre><code>es-power ui</code></pre>
     <p>and open the link that it prints: it is good once, for five minutes. <code>es-power ui --role read</code> makes one for a wall.</p>
-    <p class="faint" role="status">${why}. This page goes on by itself once it is let in.</p>
+    <p class="faint" role="status">${why} This page goes on by itself once it is let in.</p>
   </div></main>`
 }
 

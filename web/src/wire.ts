@@ -159,3 +159,31 @@ export interface Uptime {
 }
 
 export interface Problem { type: string; title: string; status: number; detail: string; request_id?: string }
+
+export interface Policy { name: string; version: number; description: string; table: Record<string, string>[] }
+
+export interface Difference {
+  requested_at: string
+  instance: string
+  name: string | null
+  host: string | null
+  only_in: string | null
+  difference: string
+  rule: string | null
+  command: string | null
+  power_state: string | null
+  then: string
+  position: number
+}
+
+export interface Comparison {
+  left: string
+  right: string
+  position: number
+  both: number
+  otherwise: number
+  only_left: number
+  only_right: number
+  unseen: number
+  differences: Difference[]
+}

@@ -85,9 +85,11 @@ export async function loadAround(): Promise<void> {
   try {
     if (vm) {
       const path = `/v1/vms/${vm}/history`
-      const before = ask<Page<Line>>(to(path, { until: then, reverse: true, limit: BEFORE }), mine)
-      const after = then ? ask<Page<Line>>(to(path, { since: then, limit: AFTER }), mine) : null
-      const [old, young] = [(await before).body.items.reverse(), (await after)?.body.items ?? []]
+      const [before, after] = await Promise.all([
+        ask<Page<Line>>(to(path, { until: then, reverse: true, limit: BEFORE }), mine),
+        then ? ask<Page<Line>>(to(path, { since: then, limit: AFTER }), mine) : null,
+      ])
+      const [old, young] = [before.body.items.reverse(), after?.body.items ?? []]
       const last = old.at(-1)?.position ?? -1
       around.value = [...old, ...young.filter((line) => line.position > last)].map(item)
     } else {

@@ -75,7 +75,7 @@ export function stir(facts: readonly Fact[]): void {
   }
   const last = facts.at(-1)
   if (last?.recorded_at) setTime(read(last.recorded_at))
-  if (timer === null && live.value && (allChanged || commandsChanged || changed.size)) {
+  if (timer === null && (allChanged || commandsChanged || changed.size)) {
     timer = setTimeout(() => void renew(), Math.max(SOON, 2 * lasted))
   }
 }
@@ -91,8 +91,8 @@ async function renew(): Promise<void> {
   allChanged = commandsChanged = false
   changed.clear()
   const started = performance.now()
+  outdate(all ? null : some)
   try {
-    outdate(all ? null : some)
     if (!live.value) return
     if (all) await loadFleet()
     else await renewSome(some, planned)
@@ -103,7 +103,7 @@ async function renew(): Promise<void> {
   } finally {
     lasted = performance.now() - started
     timer = null
-    if (changed.size || allChanged && live.value) stir([])
+    if (changed.size || allChanged || commandsChanged) stir([])
   }
 }
 

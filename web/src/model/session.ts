@@ -14,7 +14,7 @@ export async function admit(): Promise<boolean> {
     admission.value = { kind: 'in', session: body }
     return true
   } catch (error) {
-    if (error instanceof ProblemError) admission.value = { kind: 'out', why: error.problem.detail || error.message }
+    if (error instanceof ProblemError) admission.value = { kind: 'out', why: error.status === 401 ? '' : error.message }
     else if (admission.value.kind !== 'in') admission.value = { kind: 'out', why: 'The service does not answer.' }
     return false
   }

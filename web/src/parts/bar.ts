@@ -19,7 +19,7 @@ export function Bar() {
     <div class="facts">
       <span class="fact" title="the position of the log that all of this is true at"><b>#${(live.value ? head.value : position.value).toLocaleString('en')}</b></span>
       <${Blind} />
-      ${session && html`<span class="fact faint who" title="who looks, and what they may do"><bdi>${session.user}</bdi> · ${session.role}</span>`}
+      ${session && html`<span class="fact faint user" title="who looks, and what they may do"><bdi>${session.user}</bdi> · ${session.role}</span>`}
     </div>
     <div class="buttons">
       <button type="button" class="quiet" title="UTC or local time (u)" onClick=${() => { utc.value = !utc.value }}>${zoneName(now.value, utc.value)}</button>

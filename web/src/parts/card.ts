@@ -46,8 +46,8 @@ export function Card() {
 
 function Verdict({ why }: { why: Why }) {
   return html`<div class="why">
-    <p class="verdict"><strong class="because ${why.confidence}">${why.cause}</strong>
-      <span class="faint"> confidence </span><strong class="confidence ${why.confidence}">${why.confidence}</strong></p>
+    ${why.to_state !== 'RUNNING' && html`<p class="verdict"><strong class="because ${why.confidence}">${why.cause}</strong>
+      <span class="faint"> confidence </span><strong class="confidence ${why.confidence}">${why.confidence}</strong></p>`}
     <p>${why.sentence}</p>
     ${why.at && html`<p class="change"><${StateChip} state=${why.from_state} word=${false} /> → <${StateChip} state=${why.to_state} />
       <${Time} at=${why.at} whole /></p>`}

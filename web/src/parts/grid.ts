@@ -130,6 +130,6 @@ function Axis({ view }: { view: View }) {
   if (!view.width) return null
   const marks = ticks(view.since, view.until, Math.max(2, Math.floor(view.width / 90)), utc.value)
   return html`<div class="axis" aria-label="time, in ${zoneName(view.until, utc.value)}">
-    ${marks.map(({ at, label }) => html`<span key=${at} style=${{ left: `${xOf(view, at)}px` }}>${label}</span>`)}
+    ${marks.filter(({ at }) => xOf(view, at) < view.width - 50).map(({ at, label }) => html`<span key=${at} style=${{ left: `${xOf(view, at)}px` }}>${label}</span>`)}
   </div>`
 }

@@ -23,7 +23,7 @@ export function Tiles() {
           <button type="button" class="tile ${classOf(vm.power_state)} ${openByVm.value.has(vm.instance) ? 'drifts' : ''}"
               aria-pressed=${place.value.vm === vm.instance} title=${vm.note || why?.sentence || look.word}
               onClick=${() => go({ vm: vm.instance })}>
-            <span class="letter" aria-hidden="true">${look.letter}</span>
+            <span class="letter ${classOf(vm.power_state)}" aria-hidden="true">${look.letter}</span>
             <span class="name"><bdi>${(vm.name ?? vm.instance).slice(0, 60)}</bdi></span>
             <span class="what">${look.word} <${Since} at=${vm.since} /></span>
             ${why ? html`<span class="what">${why.cause}</span>` : ''}

@@ -45,10 +45,10 @@ export function Uptime() {
     ${said.value && html`<p class="note" role="alert">${said.value}</p>`}
     ${worst && !worst.length && html`<${Empty}>No VM existed in that time.<//>`}
     ${worst && worst.length > 0 && html`<div class="scrolls" tabindex="0" role="region" aria-label="Uptime of each VM"><table>
-      <thead><tr><th>VM</th><th class="bars">Of its time</th><th class="number">Up</th><th class="number">Down</th><th class="number">Paused</th><th class="number">Unknown</th><th class="number">Availability</th></tr></thead>
+      <thead><tr><th>VM</th><th class="shares">Of its time</th><th class="number">Up</th><th class="number">Down</th><th class="number">Paused</th><th class="number">Unknown</th><th class="number">Availability</th></tr></thead>
       <tbody>${worst.slice(0, 1000).map((row) => html`<tr key=${row.instance}>
         <td><button type="button" class="link" onClick=${() => go({ vm: row.instance })}><bdi>${(row.name ?? row.instance).slice(0, 80)}</bdi></button></td>
-        <td class="bars"><${Bars} row=${row} /></td>
+        <td class="shares"><${Bars} row=${row} /></td>
         ${[row.known_up_s, row.known_down_s, row.known_paused_s, row.unknown_s].map((seconds) => html`<td class="number">${seconds ? lasting(seconds * 1000) : html`<span class="faint">–</span>`}</td>`)}
         <td class="number">${range(row)}</td></tr>`)}</tbody></table></div>`}
   </section>`
