@@ -62,6 +62,13 @@ MARKS: Final = (
 )
 
 
+GROWTH: Final = (
+    Column("at", time=True),
+    Column("position"),
+)
+"""Where the log stood at some times."""
+
+
 def mark_row(mark: Mark) -> Row:
     """One mark of a VM's lane."""
     entry = mark.line.entry

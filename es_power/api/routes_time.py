@@ -13,6 +13,7 @@ from starlette.responses import Response
 from es_power import timewords
 from es_power.answers.spans import (
     ANOMALIES,
+    GROWTH,
     MARKS,
     SEGMENTS,
     UPTIMES,
@@ -46,6 +47,7 @@ from es_power.domain.events import InstanceId
 from es_power.domain.time import SECOND, Timestamp
 from es_power.output import Plain, plain
 from es_power.projections.anomalies import Anomaly, anomalies
+from es_power.projections.as_of import moment_at
 from es_power.projections.marks import marks
 from es_power.projections.queries import View, find, label_of, texts
 from es_power.projections.timeline import timelines
@@ -248,6 +250,27 @@ async def all_marks(
     )
     cut = some(request, found, limit, lambda mark: mark.place)
     return rows_answer(request, cut, mark_row, MARKS, position=span.view.position, tag=span.tag)
+
+
+@router.get(
+    "/v1/growth",
+    response_model=wire.Page[wire.Growth],
+    summary="How busy the log was",
+    responses=answers(tagged=False),
+)
+async def growth(
+    request: Request,
+    span: TheSpan,
+    steps: Annotated[int, Query(ge=1, le=200, description="In how many equal parts of the time.")] = 100,
+) -> Response:
+    """Where the log stood at each end of each part: their differences are what was recorded meanwhile."""
+    until = min(span.until, span.now)
+    times = [Timestamp(span.since + (until - span.since) * step // steps) for step in range(steps + 1)]
+    items: list[Plain] = []
+    for at in times:
+        moment = await moment_at(span.view.log, at)
+        items.append(plain({"at": at, "position": min(moment.position, span.view.position)}, GROWTH))
+    return answer(request, {"items": items, "next": None}, position=span.view.position, tag=span.tag)
 
 
 @router.get(

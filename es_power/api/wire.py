@@ -307,6 +307,14 @@ class Mark(Wire):
     what: str = Field(examples=["event STOPPED (SHUTDOWN)"])
 
 
+class Growth(Wire):
+    """Where the log stood at a time."""
+
+    at: datetime
+    position: int = Field(examples=[48_102])
+    """The last one that was recorded by then."""
+
+
 class Uptime(Wire):
     """How long one VM was up; the range of its availability holds the truth."""
 

@@ -81,7 +81,7 @@ async def marks(
     limit: int | None = None,
     beyond: tuple[int, int] | None = None,
 ) -> list[Mark]:
-    """The marks of one VM, of those `among` which one looks, or of all, with since <= time < until, in the order of the log.
+    """The marks of one VM, of some, or of all, with since <= time < until, in the order of the log.
 
     At most `limit` of them, those that follow on the place `beyond`; what is not asked for is not read. Raises as
     `find` does, and ValueError as `timelines` does.

@@ -34,6 +34,8 @@ function Page() {
       <input id="filter" type="search" placeholder="Filter  /" aria-label="Filter the fleet by name, host, state" value=${place.value.filter}
         onInput=${(event: Event) => go({ filter: (event.target as HTMLInputElement).value.slice(0, 200) })} />
       <span class="count" role="status">${rows.value.length === byId.value.size ? `${byId.value.size} VMs` : `${rows.value.length} of ${byId.value.size}`}</span>
+      ${tab === 'fleet' && !tiles && html`<button type="button" class="beside" aria-pressed=${place.value.beside} title="under each lane what a sync would have had for true in which the last report wins (r)"
+        onClick=${() => go({ beside: !place.value.beside })}>last report</button>`}
       ${tab === 'fleet' && html`<div class="choice" role="group" aria-label="The fleet as">
         <button type="button" aria-pressed=${!tiles} onClick=${() => go({ tiles: false })}>Table</button>
         <button type="button" aria-pressed=${tiles} onClick=${() => go({ tiles: true })}>Tiles</button></div>`}

@@ -17,6 +17,8 @@ export interface Vm {
   position: number
   provisional: boolean
   gone: boolean
+  /** What its policy says where it is not what its record says. */
+  drift: string | null
   reason: string | null
   note: string
 }
@@ -60,7 +62,7 @@ export interface Segment {
 export interface Mark {
   instance: string
   at: string
-  kind: 'event' | 'observation' | 'missed' | 'command'
+  kind: 'event' | 'observation' | 'missed' | 'stale' | 'command'
   position: number
   what: string
 }

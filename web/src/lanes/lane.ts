@@ -6,7 +6,7 @@ import { ABSENT, BY_CODE, codeOf, MIXED, UNKNOWN } from '../model/states.ts'
 import { read } from '../model/time.ts'
 import type { Mark, Segment } from '../wire.ts'
 
-export const MARKS = ['event', 'observation', 'missed', 'command'] as const
+export const MARKS = ['event', 'observation', 'missed', 'stale', 'command'] as const
 
 export class Lane {
   /** When each segment begins; it lasts until the next one does. */

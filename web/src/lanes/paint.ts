@@ -11,6 +11,8 @@ import type { Tick } from '../model/time.ts'
 export interface Scene {
   view: View
   lane: (row: number) => Lane | undefined
+  /** What is shown in small under each lane; null: nothing is. */
+  beside: ((row: number) => Lane | undefined) | null
   ticks: readonly Tick[]
   /** The row that is looked at; -1 for none. */
   chosen: number
@@ -22,6 +24,8 @@ export interface Scene {
 }
 
 const LANE = 14
+const WITH_BESIDE = 11
+const BESIDE = 6
 const GAP = 2 // device pixels between marks, at least
 
 class Rects {
@@ -49,8 +53,11 @@ class Rects {
     const values = this.#values
     const size = Math.round(LETTER * ratio)
     const down = Math.round((height - size) / 2)
+    // What begins a state has a mark at its beginning; the letter stands beside it where there is room.
+    const aside = Math.round((MARK / 2) * ratio)
     for (let at = 0; at < this.count; at += 3) {
-      if (values[at + 2]! > size + 2) context.drawImage(picture, values[at]! + 2, values[at + 1]! + down)
+      const wide = values[at + 2]!
+      if (wide > size + 2) context.drawImage(picture, values[at]! + (wide > size + aside ? aside : 2), values[at + 1]! + down)
     }
   }
 
@@ -76,12 +83,25 @@ export function paint(context: CanvasRenderingContext2D, scene: Scene, palette: 
   }
   context.fillStyle = palette.colour('line')
   for (const tick of scene.ticks) context.fillRect(Math.round(xOf(view, tick.at) * ratio), 0, 1, height)
-  const tall = Math.round(LANE * ratio)
-  const down = Math.round(((view.row - LANE) / 2) * ratio)
+  const tall = Math.round((scene.beside ? WITH_BESIDE : LANE) * ratio)
+  const small = Math.round(BESIDE * ratio)
+  const down = Math.round(((view.row - (scene.beside ? WITH_BESIDE + BESIDE + 1 : LANE)) / 2) * ratio)
+  const top = (row: number): number => Math.round((row * view.row - view.scroll) * ratio) + down
+  for (let row = first; row < last; row += 1) gather(scene.lane(row), scene, top(row), width)
+  fill(context, palette, tall, true)
+  if (scene.beside) {
+    for (let row = first; row < last; row += 1) gather(scene.beside(row), scene, top(row) + tall + 1, width)
+    fill(context, palette, small, false)
+  }
   for (let row = first; row < last; row += 1) {
     const lane = scene.lane(row)
-    if (lane) gather(lane, scene, Math.round((row * view.row - view.scroll) * ratio) + down, width)
+    if (lane?.markTimes.length) marks(context, lane, scene, top(row), palette, tall)
   }
+  paintCursor(context, scene, palette, width, height)
+}
+
+/** Paint what was gathered, and let go of it. */
+function fill(context: CanvasRenderingContext2D, palette: Palette, tall: number, withLetters: boolean): void {
   for (let code = ABSENT + 1; code < rects.length; code += 1) {
     const style = palette.fills[code]
     if (style && rects[code]!.count) {
@@ -91,18 +111,14 @@ export function paint(context: CanvasRenderingContext2D, scene: Scene, palette: 
   }
   for (let code = ABSENT + 1; code < rects.length; code += 1) {
     const picture = palette.letters[code]
-    if (picture) rects[code]!.letters(context, picture, tall, ratio)
+    if (picture && withLetters) rects[code]!.letters(context, picture, tall, palette.ratio)
     rects[code]!.clear()
   }
-  for (let row = first; row < last; row += 1) {
-    const lane = scene.lane(row)
-    if (lane?.markTimes.length) marks(context, lane, scene, Math.round((row * view.row - view.scroll) * ratio) + down, palette, tall)
-  }
-  paintCursor(context, scene, palette, width, height)
 }
 
 /** What of one lane is shown, as rectangles; many that share a pixel are one. */
-function gather(lane: Lane, { view, now, heard }: Scene, y: number, width: number): void {
+function gather(lane: Lane | undefined, { view, now, heard }: Scene, y: number, width: number): void {
+  if (!lane) return
   const { times, codes } = lane
   const count = times.length
   if (!count) return
@@ -135,7 +151,7 @@ function marks(
   const down = y + Math.round((tall - size) / 2)
   const begin = lower(lane.markTimes, view.since)
   const end = lower(lane.markTimes, view.until)
-  for (const kind of [1, 0, 3, 2]) {
+  for (const kind of [1, 0, 4, 3, 2]) {
     let last = -Infinity
     for (let at = begin; at < end; at += 1) {
       if (lane.markKinds[at] !== kind) continue

@@ -117,6 +117,7 @@ function mark(kind: (typeof MARKS)[number], colour: (name: string) => string, ra
       context.stroke()
       break
     case 'observation':
+    case 'stale':
     case 'missed': {
       const missed = kind === 'missed'
       context.arc(middle, middle, missed ? 4 : 2.5, 0, 7)
@@ -125,6 +126,15 @@ function mark(kind: (typeof MARKS)[number], colour: (name: string) => string, ra
       context.strokeStyle = colour(missed ? 'alarm' : 'mark')
       context.lineWidth = missed ? 2 : 1
       context.stroke()
+      if (kind === 'stale') {
+        // A ring that is struck out: it was refused.
+        context.beginPath()
+        context.moveTo(1.5, MARK - 1.5)
+        context.lineTo(MARK - 1.5, 1.5)
+        context.strokeStyle = colour('alarm')
+        context.lineWidth = 1.5
+        context.stroke()
+      }
       break
     }
     case 'command':

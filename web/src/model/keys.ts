@@ -42,6 +42,7 @@ export const KEYS: readonly Key[] = [
   { keys: ['0'], says: 'see all', does: () => { moved.value = null; go({ span: null }) } },
   { keys: ['t'], says: 'table or tiles', does: () => go({ tiles: !place.value.tiles, tab: 'fleet' }) },
   { keys: ['w'], says: 'past: as known now, or then', does: () => go({ knownThen: !place.value.knownThen }) },
+  { keys: ['r'], says: 'beside it: if the last report won', does: () => go({ beside: !place.value.beside, tab: 'fleet', tiles: false }) },
   ...TABS.map((tab, index) => ({ keys: [String(index + 1)], says: tab, does: () => go({ tab }) })),
   { keys: ['u'], says: 'UTC or local time', does: () => { utc.value = !utc.value } },
   {

@@ -5,7 +5,7 @@ import { useEffect, useRef } from 'preact/hooks'
 import { makePalette, type Palette } from '../lanes/palette.ts'
 import { paint } from '../lanes/paint.ts'
 import { panned, rowAt, timeAt, xOf, zoomed, type View } from '../lanes/view.ts'
-import { drawn, laneOf } from '../model/lanes.ts'
+import { drawn, known, lastReport } from '../model/lanes.ts'
 import { go, heard, moved, nameOf, now, place, rows, span, theme, utc } from '../model/state.ts'
 import { BY_CODE } from '../model/states.ts'
 import { clock, lasting, ticks } from '../model/time.ts'
@@ -35,7 +35,8 @@ export function Canvas({ view, chosen }: { view: View; chosen: number }) {
     paint(canvas.getContext('2d', { alpha: false })!, {
       view,
       chosen,
-      lane: (row) => laneOf(list[row]!.instance),
+      lane: (row) => known.lane(list[row]!.instance),
+      beside: place.peek().beside ? (row) => lastReport.lane(list[row]!.instance) : null,
       ticks: ticks(view.since, view.until, Math.max(2, Math.floor(view.width / 90)), utc.peek()),
       cursor: moment ? moment.at : null,
       now: now.peek(),
@@ -118,7 +119,7 @@ function move(event: WheelEvent, view: View): void {
 
 function describe(view: View, x: number, y: number): Tip | null {
   const vm = rows.value[rowAt(view, y)]
-  const lane = vm && laneOf(vm.instance)
+  const lane = vm && known.lane(vm.instance)
   const at = timeAt(view, x)
   if (!lane || at > now.value) return null
   const index = lane.at(at)
@@ -130,6 +131,8 @@ function describe(view: View, x: number, y: number): Tip | null {
     `${look.letter} ${look.word}, ${lasting(end - lane.times[index]!)} from ${clock(lane.times[index]!, utc.value, true)}`,
   ]
   if (lane.whyAt(at)) lines.push(lane.whyAt(at))
+  const other = place.value.beside ? lastReport.lane(vm.instance)?.codeAt(at) : undefined
+  if (other !== undefined && other !== lane.codes[index]) lines.push(`${BY_CODE[other]!.word}, if the last report won`)
   const mark = lane.markNear(at, ((view.until - view.since) / view.width) * 6)
   if (mark >= 0) lines.push(`#${lane.markPositions[mark]} ${lane.markWords[mark]}`.slice(0, 160))
   const left = Math.min(xOf(view, at) + 14, view.width - 270)

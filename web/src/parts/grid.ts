@@ -5,10 +5,11 @@ import { useSignal, useSignalEffect } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { shownRows, xOf, type View } from '../lanes/view.ts'
 import { causeOf, causesKnown, wantCauses } from '../model/causes.ts'
-import { drawn, laneOf, want } from '../model/lanes.ts'
+import { drawn, known, lastReport } from '../model/lanes.ts'
 import {
   admission, go, now, openByVm, order, place, rows, shownAt, span, utc, type Order,
 } from '../model/state.ts'
+import { tell } from '../model/fleet.ts'
 import { lasting, ticks, zoneName } from '../model/time.ts'
 import type { Vm } from '../wire.ts'
 import { Canvas } from './canvas.ts'
@@ -45,7 +46,8 @@ export function Grid() {
     if (admission.value.kind !== 'in' || !box.value.width) return
     const [begin, end] = shownRows({ ...box.value, rows: rows.value.length }, MORE)
     const seen = rows.value.slice(begin, end)
-    void want(seen.map((vm) => vm.instance), span.value).catch(() => undefined)
+    const shelves = place.value.beside ? [known, lastReport] : [known]
+    for (const shelf of shelves) void shelf.want(seen.map((vm) => vm.instance), span.value).catch(tell)
     wantCauses(seen)
   })
   useEffect(() => {
@@ -110,8 +112,9 @@ export function Cause({ vm }: { vm: Vm }) {
 export function Record({ vm }: { vm: Vm }) {
   const command = openByVm.value.get(vm.instance)
   const said = vm.task_state ? `${vm.vm_state} ${vm.task_state}` : vm.vm_state
-  return html`${command
-    ? html`<span class="drift" title="${command.command} is ${command.state}: ${command.reason}">≠ ${said}</span>`
+  const drift = command ? `${command.command} is ${command.state}: ${command.reason}` : vm.drift && `${vm.policy} says: ${vm.drift}`
+  return html`${drift
+    ? html`<span class="drift" title=${drift}>≠ ${said}</span>`
     : html`<span class="faint">${said ?? ''}</span>`}${vm.provisional ? html`<span class="faint" title="not confirmed by an observation yet"> …</span>` : ''}`
 }
 
@@ -120,7 +123,7 @@ function LaneWords({ vm }: { vm: Vm }) {
   void drawn.value
   const { since, until } = span.value
   const end = Math.min(until, shownAt.value)
-  const sums = laneOf(vm.instance)?.sums(since, end)
+  const sums = known.lane(vm.instance)?.sums(since, end)
   if (!sums) return html`not loaded`
   return html`${[...sums].map(([word, millis]) => `${word} ${lasting(millis)}`).join(', ')}`
 }

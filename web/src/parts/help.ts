@@ -26,6 +26,7 @@ export function Help() {
           <li><span class="sign event">◆</span> an event that libvirt sent</li>
           <li><span class="sign observation">○</span> an observation</li>
           <li><span class="sign missed">◎</span> an observation of what no event announced</li>
+          <li><span class="sign missed">⊘</span> a stale observation, refused</li>
           <li><span class="sign command">▼</span> a stop command</li>
         </ul>
         <p class="faint">Drag to pan, Ctrl and the wheel to zoom, double-click to see all.</p>

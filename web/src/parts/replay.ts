@@ -13,7 +13,7 @@ const RECORDED = 'recorded'
 
 export function Replay() {
   const policies = useSignal<readonly Policy[]>([])
-  const sides = useSignal<[string, string]>([RECORDED, 'nova-2026'])
+  const sides = useSignal<[string, string]>(['nova-2013', 'nova-2026'])
   const found = useSignal<Comparison | null>(null)
   const said = useSignal('')
   const busy = useSignal(false)

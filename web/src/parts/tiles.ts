@@ -20,7 +20,7 @@ export function Tiles() {
         const look = lookOf(vm.power_state)
         const why = causeOf(vm)
         return html`<li key=${vm.instance}>
-          <button type="button" class="tile ${classOf(vm.power_state)} ${openByVm.value.has(vm.instance) ? 'drifts' : ''}"
+          <button type="button" class="tile ${classOf(vm.power_state)} ${vm.drift || openByVm.value.has(vm.instance) ? 'drifts' : ''}"
               aria-pressed=${place.value.vm === vm.instance} title=${vm.note || why?.sentence || look.word}
               onClick=${() => go({ vm: vm.instance })}>
             <span class="letter ${classOf(vm.power_state)}" aria-hidden="true">${look.letter}</span>
