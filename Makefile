@@ -12,7 +12,7 @@ TORTURES = $(if $(PART),$(PART:%=tests/torture/test_%.py),tests/torture)
 COVERAGE = --cov=es_power/domain --cov=es_power/log --cov-branch --cov-report=term-missing:skip-covered \
 	--cov-fail-under=$(COVERAGE_FLOOR)
 
-.PHONY: help demo test torture test-nova test-api test-migration setup lint bench test-fresh lock
+.PHONY: help demo test torture test-nova test-api test-migration setup lint bench test-fresh lock web web-check
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -63,6 +63,12 @@ bench: setup ## measure speed and memory
 test-fresh: ## demo and test from nothing, in a fresh Debian 12, as root and as a user
 	@scripts/setup/system need fresh
 	@scripts/setup/fresh
+
+web: ## build the page into the package, from web/; needs node
+	@scripts/web build
+
+web-check: ## test the page, and that what is in the package is what web/ builds
+	@scripts/web check
 
 lock: ## write requirements/*.txt again
 	@scripts/setup/lock

@@ -209,7 +209,7 @@ MISTAKES = (
     ("/v1/vms/00000000-0000-0000-0000-000000000000", 404, "vm-not-found"),
     ("/v1/commands/ffffffff", 404, "command-not-found"),
     ("/v1/nothing", 404, "not-found"),
-    ("/", 404, "not-found"),
+    ("/nothing", 404, "not-found"),
     ("/v1/vms/", 404, "not-found"),
     ("/v1/vms?limit=0", 422, "invalid-request"),
     ("/v1/vms?limit=1001", 422, "invalid-request"),
@@ -311,3 +311,41 @@ async def test_facts_that_follow_each_other_have_positions_that_do(api: Running)
     positions = [row["position"] for row in await items(api, "/v1/events?after=70")]
 
     assert all(after == before + 1 for before, after in pairwise(positions))
+
+
+async def test_the_log_is_read_back_from_a_time(api: Running) -> None:
+    whole = await items(api, "/v1/events?limit=1000")
+    then = "2026-11-22T03:12:08Z"
+    before = [row["position"] for row in whole if row["recorded_at"] <= then]
+
+    answer = await get(api, f"/v1/events?until={then}&limit=5")
+
+    assert [row["position"] for row in answer.json()["items"]] == before[-5:]
+    assert [row["position"] for row in await items(api, f"/v1/events?until={before[-1]}&limit=2")] == before[-2:]
+    assert await items(api, answer.json()["next"]) == whole[len(before) : len(before) + 5]
+    assert await items(api, "/v1/events?until=2000-01-01T00:00:00Z") == []
+
+
+async def test_a_timeline_is_of_those_that_are_looked_at(api: Running) -> None:
+    stranger = "00000000-0000-0000-0000-000000000000"
+    span = "since=2026-11-22T00:00:00Z"
+    for path in ("/v1/timeline", "/v1/marks"):
+        rows = await items(api, f"{path}?{span}")
+        some = await items(api, f"{path}?{span}&vms={WEB},{stranger},{OLD}")
+
+        assert some == [row for row in rows if row["instance"] in {str(WEB), str(OLD)}]
+        assert {row["instance"] for row in some} == {str(WEB), str(OLD)}
+        assert (await get(api, f"{path}?{span}&vms=web-1")).status_code == 422
+
+
+async def test_how_busy_the_log_was_is_told_by_where_it_stood(api: Running) -> None:
+    rows = await items(api, "/v1/events?limit=1000")
+    since, until = "2026-11-22T02:00:00.000000000Z", "2026-11-22T03:30:00.000000000Z"
+
+    stood = await items(api, f"/v1/growth?since={since}&until={until}&steps=8")
+
+    assert [len(stood), stood[0]["at"], stood[-1]["at"]] == [9, since, until]
+    for row in stood:
+        assert row["position"] == max(
+            (each["position"] for each in rows if each["recorded_at"] <= row["at"]), default=0
+        )

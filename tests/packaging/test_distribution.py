@@ -15,7 +15,7 @@ from tests.packaging.conftest import run
 
 #: What a source distribution may hold at its top; PKG-INFO and .gitignore are hatchling's own.
 TOP = {
-    *("es_power", "tests", "benchmarks", "scripts", "requirements", "docs", "contrib", ".ci"),
+    *("es_power", "web", "tests", "benchmarks", "scripts", "requirements", "docs", "contrib", ".ci"),
     *("pyproject.toml", "Makefile", "LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
     *("PKG-INFO", ".gitignore"),
 }
@@ -116,6 +116,7 @@ def test_the_source_distribution_ships_no_junk(sdist: list[Path]) -> None:
 
 def test_the_source_distribution_can_set_itself_up(sdist: list[Path]) -> None:
     needed = ["Makefile", "requirements/runtime.txt", "scripts/setup/venv", "contrib/systemd/es-power.service"]
+    needed += ["scripts/web", "web/package-lock.json", "web/src/main.ts"]
 
     assert [name for name in needed if Path(name) not in sdist] == []
 
