@@ -1,4 +1,5 @@
 // Builds the page into the package: `node build.mjs [FOLDER]`. The same source gives the same bytes, on any machine.
+// `node build.mjs FOLDER bench/lanes.ts` builds what measures it.
 import { createHash } from 'node:crypto'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -7,11 +8,11 @@ import { build } from 'esbuild'
 import { minify } from 'terser'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
-const out = process.argv[2] ?? join(here, '../es_power/web/static')
+const [out = join(here, '../es_power/web/static'), main = 'src/main.ts'] = process.argv.slice(2)
 
 const { outputFiles } = await build({
   absWorkingDir: here,
-  entryPoints: [{ in: 'src/main.ts', out: 'page' }, { in: 'src/style.css', out: 'style' }],
+  entryPoints: [{ in: main, out: 'page' }, { in: 'src/style.css', out: 'style' }],
   outdir: 'out',
   bundle: true,
   minify: true,

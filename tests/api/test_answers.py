@@ -340,7 +340,7 @@ async def test_a_timeline_is_of_those_that_are_looked_at(api: Running) -> None:
 
 async def test_how_busy_the_log_was_is_told_by_where_it_stood(api: Running) -> None:
     rows = await items(api, "/v1/events?limit=1000")
-    since, until = "2026-11-22T02:00:00.000000000Z", "2026-11-22T03:30:00.000000000Z"
+    since, until = "2026-11-22T02:00:00.000000000Z", "2026-11-22T03:20:00.000000000Z"
 
     stood = await items(api, f"/v1/growth?since={since}&until={until}&steps=8")
 

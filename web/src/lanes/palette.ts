@@ -1,58 +1,67 @@
-// Colours and patterns for the canvas, made from the style sheet's own colours: each state is one pattern to fill with,
-// each letter and each mark a small picture that is copied, which costs a fraction of drawing it anew.
+// Colours and patterns, made from the style sheet's own colours: each state is a tile, each letter and each mark a small
+// picture. The canvas draws them once; after that they are pixels to copy.
 
 import { BY_CODE, type Pattern } from '../model/states.ts'
 import { MARKS } from './lane.ts'
+import { Tile, type Pixels } from './pixels.ts'
 
 export interface Palette {
   ratio: number
-  fills: readonly (CanvasPattern | string | null)[]
-  letters: readonly (HTMLCanvasElement | null)[]
-  marks: readonly HTMLCanvasElement[]
-  colour: (name: string) => string
+  tiles: readonly (Tile | null)[]
+  letters: readonly (Pixels | null)[]
+  marks: readonly Pixels[]
+  /** A colour of the style sheet as a pixel. */
+  ink: (name: string) => number
 }
 
 const TILE = 8
 
 export function makePalette(element: Element, ratio: number): Palette {
   const style = getComputedStyle(element)
-  const known = new Map<string, string>()
-  const colour = (name: string): string => {
-    let found = known.get(name)
-    if (found === undefined) known.set(name, (found = style.getPropertyValue(`--${name}`).trim()))
-    return found
+  const colour = (name: string): string => style.getPropertyValue(`--${name}`).trim()
+  const known = new Map<string, number>()
+  const ink = (name: string): number => {
+    if (!known.has(name)) known.set(name, tile('plain', colour(name), '', 1).data[0]!)
+    return known.get(name)!
   }
   return {
     ratio,
-    colour,
-    fills: BY_CODE.map((look) => fill(look.pattern, colour(`s${look.code}`), colour(`p${look.code}`), ratio)),
+    ink,
+    tiles: BY_CODE.map(({ code, pattern }) => {
+      if (pattern === 'none') return null
+      const { data, width } = tile(pattern, colour(`s${code}`), colour(`p${code}`), ratio)
+      return new Tile(data, width)
+    }),
     letters: BY_CODE.map((look) => (look.letter ? letter(look.letter, colour(`t${look.code}`), ratio) : null)),
     marks: MARKS.map((kind) => mark(kind, colour, ratio)),
   }
 }
 
-function canvas(width: number, height: number, ratio: number): [HTMLCanvasElement, CanvasRenderingContext2D] {
-  const made = document.createElement('canvas')
-  made.width = Math.round(width * ratio)
-  made.height = Math.round(height * ratio)
-  const context = made.getContext('2d')!
+type Context = OffscreenCanvasRenderingContext2D
+
+function canvas(width: number, height: number, ratio: number): Context {
+  const made = new OffscreenCanvas(Math.round(width * ratio), Math.round(height * ratio))
+  const context = made.getContext('2d', { willReadFrequently: true })!
   context.scale(ratio, ratio)
-  return [made, context]
+  return context
 }
 
-function fill(pattern: Pattern, base: string, ink: string, ratio: number): CanvasPattern | string | null {
-  if (pattern === 'none') return null
-  if (pattern === 'plain') return base
-  const [tile, context] = canvas(TILE, TILE, ratio)
+function pixels(context: Context): Pixels {
+  const { width, height } = context.canvas
+  return { data: new Uint32Array(context.getImageData(0, 0, width, height).data.buffer), width, height }
+}
+
+function tile(pattern: Pattern, base: string, ink: string, ratio: number): Pixels {
+  const context = canvas(TILE, TILE, ratio)
   context.fillStyle = base
   context.fillRect(0, 0, TILE, TILE)
   context.strokeStyle = context.fillStyle = ink
   context.lineWidth = 1.5
   draw(context, pattern)
-  return context.createPattern(tile, 'repeat')
+  return pixels(context)
 }
 
-function draw(context: CanvasRenderingContext2D, pattern: Pattern): void {
+function draw(context: Context, pattern: Pattern): void {
   const line = (...points: number[]): void => {
     context.beginPath()
     for (let at = 0; at < points.length; at += 4) {
@@ -86,20 +95,20 @@ function draw(context: CanvasRenderingContext2D, pattern: Pattern): void {
 
 export const LETTER = 12
 
-function letter(text: string, ink: string, ratio: number): HTMLCanvasElement {
-  const [made, context] = canvas(LETTER, LETTER, ratio)
+function letter(text: string, ink: string, ratio: number): Pixels {
+  const context = canvas(LETTER, LETTER, ratio)
   context.fillStyle = ink
   context.font = '600 10px ui-monospace, "DejaVu Sans Mono", monospace'
   context.textAlign = 'center'
   context.textBaseline = 'middle'
   context.fillText(text, LETTER / 2, LETTER / 2 + 0.5)
-  return made
+  return pixels(context)
 }
 
 export const MARK = 11
 
-function mark(kind: (typeof MARKS)[number], colour: (name: string) => string, ratio: number): HTMLCanvasElement {
-  const [made, context] = canvas(MARK, MARK, ratio)
+function mark(kind: (typeof MARKS)[number], colour: (name: string) => string, ratio: number): Pixels {
+  const context = canvas(MARK, MARK, ratio)
   const middle = MARK / 2
   context.lineWidth = 1.5
   context.strokeStyle = colour('paper')
@@ -152,5 +161,5 @@ function mark(kind: (typeof MARKS)[number], colour: (name: string) => string, ra
       context.fill()
       break
   }
-  return made
+  return pixels(context)
 }

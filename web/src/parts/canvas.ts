@@ -1,6 +1,6 @@
 // The canvas of the lanes: drawn at most once a frame, and moved by pointer.
 
-import { useSignal, useSignalEffect } from '@preact/signals'
+import { useSignal, useSignalEffect, type Signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { makePalette, type Palette } from '../lanes/palette.ts'
 import { paint } from '../lanes/paint.ts'
@@ -8,47 +8,60 @@ import { panned, rowAt, timeAt, xOf, zoomed, type View } from '../lanes/view.ts'
 import { drawn, known, lastReport } from '../model/lanes.ts'
 import { go, heard, moved, nameOf, now, place, rows, span, theme, utc } from '../model/state.ts'
 import { BY_CODE } from '../model/states.ts'
-import { clock, lasting, ticks } from '../model/time.ts'
+import { clock, lasting, ticks, type Tick } from '../model/time.ts'
 import { html } from './html.ts'
+
+/** Marks of time, as many as there is room for. */
+export function ticksOf({ since, until, width }: Pick<View, 'since' | 'until' | 'width'>): Tick[] {
+  return ticks(since, until, Math.max(2, Math.floor(width / 90)), utc.value)
+}
 
 interface Tip { x: number; y: number; lines: string[] }
 
-export function Canvas({ view, chosen }: { view: View; chosen: number }) {
+/** How much of the list is in sight. */
+export type Box = Pick<View, 'width' | 'height' | 'scroll' | 'row'>
+
+export function Canvas({ box }: { box: Signal<Box> }) {
   const element = useRef<HTMLCanvasElement>(null)
   const palette = useRef<Palette | null>(null)
+  const image = useRef<ImageData | null>(null)
   const frame = useRef(0)
   const tip = useSignal<Tip | null>(null)
-  const latest = useRef({ view, chosen })
-  latest.current = { view, chosen }
+  const view = (): View => ({ ...box.peek(), ...span.peek(), rows: rows.peek().length })
 
   const draw = (): void => {
     frame.current = 0
     const canvas = element.current
-    const { view, chosen } = latest.current
-    if (!canvas || !view.width) return
+    const seen = view()
+    if (!canvas || !seen.width) return
     const ratio = window.devicePixelRatio || 1
-    const [width, height] = [Math.round(view.width * ratio), Math.round(view.height * ratio)]
-    if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height]
+    const [width, height] = [Math.round(seen.width * ratio), Math.round(seen.height * ratio)]
+    const context = canvas.getContext('2d', { alpha: false, willReadFrequently: true })!
+    let kept = image.current
+    if (!kept || kept.width !== width || kept.height !== height) {
+      ;[canvas.width, canvas.height] = [width, height]
+      kept = image.current = context.createImageData(width, height)
+    }
     if (palette.current?.ratio !== ratio) palette.current = makePalette(canvas, ratio)
     const list = rows.peek()
-    const moment = place.peek().moment
-    paint(canvas.getContext('2d', { alpha: false })!, {
-      view,
-      chosen,
+    const { moment, vm } = place.peek()
+    paint({ data: new Uint32Array(kept.data.buffer), width, height }, {
+      view: seen,
+      chosen: list.findIndex((each) => each.instance === vm),
       lane: (row) => known.lane(list[row]!.instance),
       beside: place.peek().beside ? (row) => lastReport.lane(list[row]!.instance) : null,
-      ticks: ticks(view.since, view.until, Math.max(2, Math.floor(view.width / 90)), utc.peek()),
+      ticks: ticksOf(seen),
       cursor: moment ? moment.at : null,
       now: now.peek(),
       heard: heard.peek(),
     }, palette.current)
+    context.putImageData(kept, 0, 0)
   }
   const soon = (): void => {
     if (!frame.current) frame.current = requestAnimationFrame(draw)
   }
-  useEffect(soon)
   useSignalEffect(() => {
-    void [drawn.value, now.value, heard.value, place.value, span.value, rows.value]
+    void [box.value, drawn.value, now.value, heard.value, place.value, span.value, rows.value, utc.value]
     soon()
   })
   useSignalEffect(() => {
@@ -64,7 +77,7 @@ export function Canvas({ view, chosen }: { view: View; chosen: number }) {
     }
     dark.addEventListener('change', changed)
     const canvas = element.current!
-    const wheel = (event: WheelEvent): void => move(event, latest.current.view)
+    const wheel = (event: WheelEvent): void => move(event, view())
     canvas.addEventListener('wheel', wheel, { passive: false })
     return () => {
       dark.removeEventListener('change', changed)
@@ -80,24 +93,23 @@ export function Canvas({ view, chosen }: { view: View; chosen: number }) {
     element.current!.setPointerCapture(event.pointerId)
   }
   const over = (event: PointerEvent): void => {
-    const { view } = latest.current
     if (!drag.current) {
-      tip.value = describe(view, event.offsetX, event.offsetY)
+      tip.value = describe(view(), event.offsetX, event.offsetY)
       return
     }
     const by = event.offsetX - drag.current.x
     if (!drag.current.moved && Math.abs(by) < 4) return
     drag.current = { x: event.offsetX, moved: true }
     tip.value = null
-    moved.value = panned(span.value, (-by / view.width) * (view.until - view.since))
+    const { since, until, width } = view()
+    moved.value = panned(span.value, (-by / width) * (until - since))
   }
   const up = (event: PointerEvent): void => {
     const was = drag.current
     drag.current = null
     if (!was || was.moved) return
-    const { view } = latest.current
-    const vm = rows.value[rowAt(view, event.offsetY)]
-    const at = timeAt(view, event.offsetX)
+    const vm = rows.value[rowAt(view(), event.offsetY)]
+    const at = timeAt(view(), event.offsetX)
     go({ ...(vm ? { vm: vm.instance } : {}), moment: at < now.value ? { at: Math.round(at), position: null } : null })
   }
   return html`<div class="pane"><canvas ref=${element} aria-hidden="true" onPointerDown=${down} onPointerMove=${over} onPointerUp=${up}

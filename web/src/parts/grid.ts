@@ -1,7 +1,7 @@
 // The fleet as a table, with each VM's lane beside its row. Only rows in sight are in the document; the table says how
 // many there are, and the lane's cell says in words what the canvas draws.
 
-import { useSignal, useSignalEffect } from '@preact/signals'
+import { useSignal, useSignalEffect, type Signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { shownRows, xOf, type View } from '../lanes/view.ts'
 import { causeOf, causesKnown, wantCauses } from '../model/causes.ts'
@@ -10,9 +10,9 @@ import {
   admission, go, now, openByVm, order, place, rows, shownAt, span, utc, type Order,
 } from '../model/state.ts'
 import { tell } from '../model/fleet.ts'
-import { lasting, ticks, zoneName } from '../model/time.ts'
+import { lasting, zoneName } from '../model/time.ts'
 import type { Vm } from '../wire.ts'
-import { Canvas } from './canvas.ts'
+import { Canvas, ticksOf, type Box } from './canvas.ts'
 import { html } from './html.ts'
 import { Since, StateChip } from './small.ts'
 
@@ -20,7 +20,7 @@ const MORE = 4
 
 export function Grid() {
   const scroller = useRef<HTMLDivElement>(null)
-  const box = useSignal({ width: 0, height: 0, scroll: 0, row: 24 })
+  const box = useSignal<Box>({ width: 0, height: 0, scroll: 0, row: 24 })
   useEffect(() => {
     const element = scroller.current!
     const measure = (): void => {
@@ -35,8 +35,7 @@ export function Grid() {
     return () => observer.disconnect()
   }, [])
 
-  const view: View = { ...box.value, ...span.value, rows: rows.value.length }
-  const [first, last] = shownRows(view, MORE)
+  const [first, last] = shownRows({ ...box.value, rows: rows.value.length }, MORE)
   const shown = rows.value.slice(first, last)
   const chosen = rows.value.findIndex((vm) => vm.instance === place.value.vm)
 
@@ -63,11 +62,11 @@ export function Grid() {
       <${Heading} by="state">State<//><${Heading} by="name">Name<//><${Heading} by="since">Since<//>
       <div role="columnheader" class="cause">Cause</div>
       <div role="columnheader" class="record" title="what Nova or a person says, and where that is not what is observed">Recorded</div>
-      <div role="columnheader" class="lane"><${Axis} view=${view} /></div>
+      <div role="columnheader" class="lane"><${Axis} box=${box} /></div>
     </div></div>
     <div class="scroller" ref=${scroller}>
       <div class="tall" role="rowgroup" style=${{ height: `${rows.value.length * box.value.row}px` }}>
-        <${Canvas} view=${view} chosen=${chosen} />
+        <${Canvas} box=${box} />
         <div class="rows" role="presentation" style=${{ transform: `translateY(${first * box.value.row}px)` }}>
           ${shown.map((vm, index) => html`<${Row} key=${vm.instance} vm=${vm} index=${first + index} chosen=${first + index === chosen}
             first=${first + index === (chosen < 0 ? 0 : chosen)} />`)}
@@ -120,8 +119,9 @@ export function Record({ vm }: { vm: Vm }) {
 
 /** What the canvas draws of one VM, in words. */
 function LaneWords({ vm }: { vm: Vm }) {
+  // While somebody pans nobody reads it: it follows what is loaded, and the clock.
   void drawn.value
-  const { since, until } = span.value
+  const { since, until } = span.peek()
   const end = Math.min(until, shownAt.value)
   const sums = known.lane(vm.instance)?.sums(since, end)
   if (!sums) return html`not loaded`
@@ -129,9 +129,10 @@ function LaneWords({ vm }: { vm: Vm }) {
 }
 
 /** Marks of time above the lanes. */
-function Axis({ view }: { view: View }) {
+function Axis({ box }: { box: Signal<Box> }) {
+  const view: View = { ...box.value, ...span.value, rows: 0 }
   if (!view.width) return null
-  const marks = ticks(view.since, view.until, Math.max(2, Math.floor(view.width / 90)), utc.value)
+  const marks = ticksOf(view)
   return html`<div class="axis" aria-label="time, in ${zoneName(view.until, utc.value)}">
     ${marks.filter(({ at }) => xOf(view, at) < view.width - 50).map(({ at, label }) => html`<span key=${at} style=${{ left: `${xOf(view, at)}px` }}>${label}</span>`)}
   </div>`
