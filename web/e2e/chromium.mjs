@@ -1,0 +1,10 @@
+// Debian's Chromium, with nothing of its own to say on the network.
+import { chromium } from 'playwright-core'
+
+export function launch() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync'],
+  })
+}

@@ -1,0 +1,64 @@
+// Any moment of the past.
+import assert from 'node:assert/strict'
+import { step, until } from '../steps.mjs'
+
+/** Move the slider to where the page shows a time: its steps are not known here, so they are looked for. */
+async function slideTo(visitor, at) {
+  const slider = visitor.page.getByRole('slider', { name: 'as of' })
+  let [low, high] = [0, 9999]
+  while (low < high) {
+    const middle = (low + high + 1) >> 1
+    await slider.fill(String(middle))
+    const shown = Date.parse(await until(() => visitor.query().get('t'), (said) => said !== null))
+    if (shown <= at) low = middle
+    else high = middle - 1
+  }
+  await slider.fill(String(low))
+}
+
+const statesOf = (rows) => rows.map((row) => `${row.instance} ${row.state}`)
+const WORDS = { RUNNING: 'running', PAUSED: 'paused', SHUTDOWN: 'shut off', CRASHED: 'crashed', SUSPENDED: 'saved' }
+
+step('the slider turns the whole page into that moment, which its URL carries, and LIVE leads back', async ({ visitor, world }) => {
+  const page = await visitor.enter('read')
+  const { instance } = (await visitor.rows()).find((row) => row.name === 'web-05')
+  await world.act('web-05', 'suspend')
+  await visitor.sees('web-05', 'paused')
+  await world.act('web-05', 'destroy')
+  await visitor.sees('web-05', 'shut off')
+  const { items } = await visitor.asks(`/v1/timeline?vms=${instance}`)
+  const paused = items.findLast((segment) => segment.power_state === 'PAUSED')
+  await slideTo(visitor, (Date.parse(paused.since) + Date.parse(paused.until)) / 2)
+  await visitor.sees('web-05', 'paused')
+
+  const shown = visitor.query().get('t')
+  const then = await visitor.asks(`/v1/vms?limit=1000&as_of=${shown}`)
+  assert.equal(await visitor.pill(), 'PAST')
+  assert.ok(paused.since < shown && shown < paused.until, `${paused.since} ${shown} ${paused.until}`)
+  assert.deepEqual(statesOf(await visitor.rows()), then.items.map((vm) => `${vm.instance} ${WORDS[vm.power_state]}`))
+
+  await page.reload()
+  await visitor.sees('web-05', 'paused')
+  assert.equal(await visitor.pill(), 'PAST')
+  await page.locator('.pill').click()
+  await visitor.sees('web-05', 'shut off')
+  assert.equal(await visitor.pill(), 'LIVE')
+  assert.equal(visitor.query().get('t'), null)
+})
+
+step('a position of the log is a moment too, and arrows step from event to event', async ({ visitor }) => {
+  const page = await visitor.enter('read')
+  const { items } = await visitor.asks('/v1/events?after=0&limit=1000')
+  const [before, last] = items.slice(-2)
+  await page.keyboard.press('ArrowLeft')
+  await until(() => visitor.query().get('t'), (said) => said !== null)
+
+  assert.equal(visitor.query().get('t'), String(before.position))
+  await page.keyboard.press('ArrowRight')
+  assert.equal(visitor.query().get('t'), String(last.position))
+  await page.keyboard.press('ArrowRight')
+  assert.equal(visitor.query().get('t'), null)
+  await page.goto(`${new URL(page.url()).origin}/?t=1`)
+  await until(() => visitor.pill(), (said) => said === 'PAST')
+  await until(() => visitor.rows(), (rows) => rows.length === 0)
+})
