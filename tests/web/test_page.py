@@ -22,6 +22,6 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield found
 
 
-@pytest.mark.parametrize("step", names())
+@pytest.mark.parametrize("step", names(), ids=str)
 def test_a_visitor_finds_that(visitor: Browser, step: str) -> None:
     visitor.take(step)

@@ -48,7 +48,7 @@ step('a hostile name stays text wherever it is shown', async ({ visitor, world }
 step('a name that writes from right to left turns nothing around beside it', async ({ visitor }) => {
   const page = await visitor.enter('read', { at: `/?q=${encodeURIComponent('gnp.exe')}` })
   const row = page.locator('.row').first()
-  const [state, name, since] = await Promise.all(['.state', '.name', '.since'].map((part) => row.locator(part).boundingBox()))
+  const [state, name, since] = await Promise.all(['state', 'name', 'since'].map((part) => row.locator(`[role=gridcell].${part}`).boundingBox()))
 
   assert.equal(await page.locator('.row').count(), 1)
   assert.ok(state.x < name.x && name.x < since.x)

@@ -31,6 +31,7 @@ async function everywhere(visitor) {
   await page.keyboard.press('?')
   await look('the keys')
   await page.keyboard.press('Escape')
+  await page.getByRole('dialog').waitFor({ state: 'hidden' })
   await page.keyboard.press('2')
   await page.locator('tbody tr').first().waitFor()
   await page.getByRole('button', { name: 'Show' }).first().click()

@@ -114,6 +114,8 @@ export function step(by: 1 | -1): void {
   // The newest one is what is shown live: the first step back leaves it.
   const next = here.value + by
   const to = list[next]
+  // What was heard is there until what is around has come: a second step may be quicker than that.
+  if (!moment && !ofVm.value) around.value = list
   if (to) go({ moment: { at: to.recorded, position: to.position } })
   else if (by > 0) go({ moment: null })
 }

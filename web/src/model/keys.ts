@@ -74,7 +74,7 @@ export function listen(event: KeyboardEvent): void {
   const key = KEYS.find((each) => each.keys.includes(name))
   if (!key) return
   // A list that has the focus is scrolled by its own keys.
-  if (/^(Arrow(Up|Down)|Page)/.test(name) && target.closest('.events ol, .scrolls')) return
+  if (/^(Arrow(Up|Down)|Page)/.test(name) && target.closest('.events ol, .scrolls, .panel')) return
   event.preventDefault()
   key.does()
 }

@@ -49,14 +49,14 @@ export function Audit() {
   const newest = now?.checkpoint ?? null
   const unsigned = newest ? Math.max(0, end - newest.size) : end
   const gapsThen = gaps.value.filter((gap) => live.value || gap.position <= position.value)
-  return html`<section class="panel" aria-label="Audit">
+  return html`<section class="panel" tabindex="0" aria-label="Audit">
     <header><h2>Audit</h2><span class="faint">the log is one chain of hashes; a checkpoint signs all of it up to a position</span></header>
-    <div class="figures">
+    <dl class="figures">
       <div><dt>Chain head</dt><dd>#${end.toLocaleString('en')}</dd></div>
       <div><dt>Signed up to</dt><dd>${newest ? html`#${newest.size.toLocaleString('en')}` : '–'}</dd></div>
       <div><dt>Not signed yet</dt><dd>${unsigned.toLocaleString('en')}</dd></div>
       <div><dt>Gaps</dt><dd>${gapsThen.length}</dd></div>
-    </div>
+    </dl>
     ${newest && html`<p class="hash"><span class="faint">root</span> <code>${newest.root}</code></p>`}
     ${now && html`<p class="hash"><span class="faint">verifier key</span> <code>${now.verifier ?? 'none: the service does not sign ([audit] key)'}</code></p>`}
     ${now?.failure && html`<p class="note">${now.failure}</p>`}

@@ -22,7 +22,7 @@ export function Commands() {
   const asking = useSignal<{ command: Command; verb: 'approve' | 'reject' } | null>(null)
   const list = commandsThen.value.toReversed()
   const modes = [...new Set(hosts.value.map((host) => host.mode))]
-  return html`<section class="panel" aria-label="Stop commands">
+  return html`<section class="panel" tabindex="0" aria-label="Stop commands">
     <header><h2>Commands</h2>
       <span class="faint">${list.filter(isOpen).length} open of ${list.length}${modes.length ? `; mode ${modes.join(', ')}` : ''}${modes.includes('dry-run') ? ': nothing is sent' : ''}</span></header>
     ${!list.length && html`<${Empty}>No stop command was ever planned.<//>`}

@@ -52,7 +52,7 @@ export function Events() {
       ${vm && html`<label><input type="checkbox" checked=${narrow.value} onChange=${() => { narrow.value = !narrow.value }} /> only this VM</label>`}
     </header>
     <ol ref=${scroller} tabindex="0" aria-label="newest first">
-      <li class="tall" role="presentation" style=${{ height: `${count * ROW}px` }}></li>
+      <li class="tall" aria-hidden="true" style=${{ height: `${count * ROW}px` }}></li>
       ${Array.from({ length: Math.max(0, last - first) }, (_, offset) => {
         const index = first + offset
         return html`<${Line} key=${list[count - 1 - index]!.position} item=${list[count - 1 - index]} top=${index * ROW}

@@ -41,7 +41,7 @@ export function Replay() {
     onChange=${(event: Event) => { sides.value = sides.value.with(index, (event.target as HTMLSelectElement).value) as [string, string] }}>
     ${names.map((name) => html`<option value=${name} selected=${sides.value[index] === name}>${words(name)}</option>`)}</select></label>`
   const same = sides.value[0] === sides.value[1]
-  return html`<section class="panel" aria-label="Replay">
+  return html`<section class="panel" tabindex="0" aria-label="Replay">
     <header><h2>Replay</h2><span class="faint">the same facts under another policy: which stops differ; nothing is sent</span></header>
     <form class="do" onSubmit=${run}>
       ${choose(0, 'A')} ${choose(1, 'B')}

@@ -36,7 +36,7 @@ export function Uptime() {
   })
   const found = rows.value?.filter((row) => !place.value.filter || (row.name ?? row.instance).toLowerCase().includes(place.value.filter.toLowerCase()))
   const worst = found?.toSorted((one, other) => (one.availability_min ?? 2) - (other.availability_min ?? 2))
-  return html`<section class="panel" aria-label="Uptime">
+  return html`<section class="panel" tabindex="0" aria-label="Uptime">
     <header><h2>Uptime</h2>
       <div class="choice" role="group" aria-label="of the last">${SPANS.map(([name, millis]) => html`
         <button type="button" aria-pressed=${length.value === millis} onClick=${() => { length.value = millis }}>${name}</button>`)}</div>
