@@ -49,6 +49,8 @@ class HostStream:
     version: int = 0
     inventory: int = 0
     number: int = 0
+    #: When it was started.
+    since: Timestamp = T0
 
     def append(self, *events: Event, labels: Sequence[LabelText] = ()) -> Append:
         self.version += len(events)
@@ -61,11 +63,11 @@ class HostStream:
         named = [(instance, *make_label(f"vm-{instance.int % 2**32}")) for instance in self.vms]
         return self.append(
             ServiceStarted(
-                observed_at=T0, epoch=1, holder="bench", version="0", uri="test:///", host=self.name, driver="test"
+                observed_at=self.since, epoch=1, holder="bench", version="0", uri="test:///", host=self.name, driver="test"
             ),
-            SettingsRecorded(observed_at=T0, spacing=SPACING, policy="nova-2013", policy_version=1),
-            InventoryRecorded(observed_at=T0, instances=self.vms),
-            *(InstanceNamed(observed_at=T0, instance=instance, name=label) for instance, label, _ in named),
+            SettingsRecorded(observed_at=self.since, spacing=SPACING, policy="nova-2013", policy_version=1),
+            InventoryRecorded(observed_at=self.since, instances=self.vms),
+            *(InstanceNamed(observed_at=self.since, instance=instance, name=label) for instance, label, _ in named),
             labels=[text for _, _, text in named],
         )
 
@@ -100,10 +102,10 @@ class HostStream:
         )
 
 
-def hosts(number: int, vms: int) -> list[HostStream]:
+def hosts(number: int, vms: int, *, since: Timestamp = T0) -> list[HostStream]:
     """Hosts with so many VMs each."""
     return [
-        HostStream(observer(f"compute-{n:04d}", "test"), tuple(vm(n * vms + i) for i in range(vms)))
+        HostStream(observer(f"compute-{n:04d}", "test"), tuple(vm(n * vms + i) for i in range(vms)), since=since)
         for n in range(number)
     ]
 
@@ -119,7 +121,7 @@ def lifecycle(events: int, on: list[HostStream]) -> Iterator[Append]:
                     n = next(numbers)
                     if n == events:
                         return
-                    at = Timestamp(T0 + n * SECOND // 100)
+                    at = Timestamp(host.since + n * SECOND // 100)
                     yield host.append(host.announce(at, host.vms[place], event, detail))
 
 

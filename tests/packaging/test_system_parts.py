@@ -149,3 +149,17 @@ def test_the_parts_of_a_real_nova_are_asked_for_apart(system: System, stub: Stub
     assert re.fullmatch(r"Not run: .* mariadbd.*; '.*apt-get install .* mariadb-server-core.*' as root adds them\n",
                         nova.stdout)  # fmt: skip
     assert "mariadb" not in others.stdout
+
+
+@pytest.mark.parametrize(("theirs", "asked"), [("18.20.4+dfsg-1~deb12u2", False), ("20.19.2+dfsg-1", True)])
+def test_a_release_whose_node_is_too_old_is_not_asked_for_a_browser(
+    system: System, stub: Stub, theirs: str, asked: bool
+) -> None:
+    stub("node", "exit 1")
+    stub("apt-cache", f"echo '  Candidate: {theirs}'")
+
+    tests = system("lack", "test", family="debian")
+    page = system("need", "web", family="debian")
+
+    assert ("nodejs" in tests.stdout) == asked
+    assert re.fullmatch(r"es_power needs nodejs.*: run '.*' as root, .*\n", page.stderr)
