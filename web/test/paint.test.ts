@@ -68,7 +68,7 @@ test('what came after the moment that is shown is faded', () => {
 test('a lane beside it stands under it', () => {
   const other = new Lane(Float64Array.of(0), Uint8Array.of(2), 100_000)
   const pixels = drawn(scene([lane], { beside: () => other }))
-  deepEqual([8, 13, 14, 15, 20].map((y) => at(pixels, 5, y)), [ground(1), ink('paper'), ground(2), ground(2), ink('paper')].with(1, ground(1)))
+  deepEqual([13, 14, 15, 20, 21].map((y) => at(pixels, 5, y)), [ground(1), ink('paper'), ground(2), ground(2), ink('paper')])
 })
 
 test('marks that would lie on another of their kind are left out, and the rarest is on top', () => {

@@ -2,10 +2,11 @@
 // where that is little, and never sooner than the service can keep up with.
 
 import { batch } from '@preact/signals'
-import type { Command, Fact, Host, Vm } from '../wire.ts'
+import type { Command, Fact, Host, Page, Vm } from '../wire.ts'
 import { ask, askAll, ProblemError, to, UnreachableError } from './ask.ts'
 import { outdate } from './lanes.ts'
-import { begin, busy, commands, fleet, head, heard, hosts, live, notice, now, position, then } from './state.ts'
+import { written } from './moment.ts'
+import { begin, busy, commands, fleet, head, heard, hosts, live, notice, now, place, position, then } from './state.ts'
 import { setTime } from './ticking.ts'
 import { read } from './time.ts'
 
@@ -20,16 +21,19 @@ export async function loadFleet(): Promise<void> {
   const mine = (asked = new AbortController())
   busy.value = true
   try {
-    const [vms, seen, planned] = await Promise.all([
+    const { moment } = place.peek()
+    const [vms, seen, planned, last] = await Promise.all([
       askAll<Vm>(to('/v1/vms', { ...then.value, limit: 1000 }), mine.signal),
       askAll<Host>(to('/v1/hosts', { ...then.value, limit: 1000 }), mine.signal),
       askAll<Command>('/v1/commands?limit=1000', mine.signal),
+      // An answer about a time is true by what is known now; where the log stood then is told by its last fact.
+      moment ? ask<Page<Fact>>(to('/v1/events', { until: written(moment), limit: 1 }), mine.signal) : null,
     ])
     batch(() => {
       fleet.value = vms.body
       hosts.value = seen.body
       commands.value = planned.body
-      position.value = Number(then.value['as_of']) || vms.position
+      position.value = last ? (last.body.items[0]?.position ?? 0) : vms.position
       head.value = Math.max(head.value, planned.position)
       notice.value = ''
     })

@@ -4,8 +4,8 @@ import { useSignal, useSignalEffect } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import uPlot from 'uplot'
 import { ask, to } from '../model/ask.ts'
-import { begin, theme } from '../model/state.ts'
-import { read, rfc3339 } from '../model/time.ts'
+import { begin, theme, utc } from '../model/state.ts'
+import { clock, read, rfc3339 } from '../model/time.ts'
 import { html } from './html.ts'
 
 interface Growth { items: { at: string; position: number }[] }
@@ -33,22 +33,23 @@ export function Chart({ length, until }: { length: number; until: number }) {
     if (!element || !data.value) return
     const style = getComputedStyle(element)
     const colour = (name: string): string => style.getPropertyValue(`--${name}`).trim()
+    const times = (_: uPlot, at: number[]): string[] => at.map((each) => clock(each * 1000, utc.peek()).slice(0, length < 7.2e6 ? 8 : 5))
     const axis = { stroke: colour('faint'), grid: { stroke: colour('line'), width: 1 }, ticks: { show: false }, font: '11px system-ui' }
     const plot = new uPlot({
       width: element.clientWidth,
-      height: 130,
+      height: 110,
       cursor: { y: false, points: { show: false } },
       legend: { show: false },
-      axes: [axis, { ...axis, size: 48 }],
+      axes: [{ ...axis, values: times, space: 70, size: 24 }, { ...axis, size: 44 }],
       series: [{}, { label: 'facts', stroke: colour('accent'), fill: colour('wash'), width: 1, paths: uPlot.paths.bars!({ size: [0.8] }), points: { show: false } }],
     }, data.value, element)
-    const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: 130 }))
+    const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: 110 }))
     observer.observe(element)
     return () => {
       observer.disconnect()
       plot.destroy()
     }
-  }, [data.value, theme.value])
+  }, [data.value, theme.value, utc.value])
   if (!data.value) return null
   const counts = data.value[1] as number[]
   const all = counts.reduce((one, other) => one + other, 0)

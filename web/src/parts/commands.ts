@@ -98,7 +98,7 @@ function Wish({ command, verb, done }: { command: Command; verb: 'approve' | 're
       <h2 id="wish">${verb === 'approve' ? 'Approve' : 'Reject'}: ${command.command} <bdi>${(command.name ?? command.instance).slice(0, 80)}</bdi></h2>
       <p>${command.reason}</p>
       <label>Why, for whoever reads the log later
-        <input type="text" required maxlength="1000" pattern=".*\\S.*" value=${why.value} onInput=${(event: Event) => { why.value = (event.target as HTMLInputElement).value }} autofocus />
+        <input type="text" required maxlength="1000" pattern=".*\\S.*" value=${why.value} onInput=${(event: Event) => { why.value = (event.target as HTMLInputElement).value }} />
       </label>
       ${said.value && html`<p class="note" role="alert">${said.value}</p>`}
       <footer><button type="button" onClick=${() => dialog.current?.close()}>Cancel</button>
