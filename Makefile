@@ -12,7 +12,7 @@ TORTURES = $(if $(PART),$(PART:%=tests/torture/test_%.py),tests/torture)
 COVERAGE = --cov=es_power/domain --cov=es_power/log --cov-branch --cov-report=term-missing:skip-covered \
 	--cov-fail-under=$(COVERAGE_FLOOR)
 
-.PHONY: help demo test torture test-nova test-api test-migration setup lint bench test-fresh lock web web-check
+.PHONY: help demo test torture test-nova test-api test-migration setup lint bench test-fresh lock web web-check screenshots
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -24,6 +24,7 @@ demo: ## watch libvirt's events become a log, and what it is good for: a minute,
 test: ## run every suite whose parts are here, or one: TESTS=tests/unit
 	@scripts/setup/venv dev
 	@scripts/setup/system want test
+	@scripts/setup/web want
 	@status=0; if [ -n "$(TESTS)" ]; then .venv/bin/pytest $(TESTS) || status=$$?; else \
 		.venv/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore=%) $(COVERAGE) || status=$$?; \
 		.venv/bin/pytest $(ALONE) || status=$$?; \
@@ -58,6 +59,7 @@ lint: setup ## style, types and the direction of imports
 	@.venv/bin/lint-imports
 
 bench: setup ## measure speed and memory
+	@scripts/setup/web want
 	@.venv/bin/python -m benchmarks $(BENCH)
 
 test-fresh: ## demo and test from nothing, in a fresh Debian 12, as root and as a user
@@ -69,6 +71,10 @@ web: ## build the page into the package, from web/; needs node
 
 web-check: ## test the page, and that what is in the package is what web/ builds
 	@scripts/web check
+
+screenshots: setup ## take docs/images anew, of a demo that is played for it
+	@scripts/setup/web need
+	@.venv/bin/python scripts/screenshots.py
 
 lock: ## write requirements/*.txt again
 	@scripts/setup/lock

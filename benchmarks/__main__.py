@@ -9,7 +9,10 @@ from time import perf_counter
 from benchmarks.figures import Figure
 from benchmarks.report import PAGE, table, written
 
-NAMES = ("append", "latency", "replay", "rebuild", "storage", "sweep", "memory", "questions", "following", "audit")
+NAMES = (
+    *("append", "latency", "replay", "rebuild", "storage", "sweep", "memory", "questions", "following", "audit"),
+    "page",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -63,7 +63,13 @@ class HostStream:
         named = [(instance, *make_label(f"vm-{instance.int % 2**32}")) for instance in self.vms]
         return self.append(
             ServiceStarted(
-                observed_at=self.since, epoch=1, holder="bench", version="0", uri="test:///", host=self.name, driver="test"
+                observed_at=self.since,
+                epoch=1,
+                holder="bench",
+                version="0",
+                uri="test:///",
+                host=self.name,
+                driver="test",
             ),
             SettingsRecorded(observed_at=self.since, spacing=SPACING, policy="nova-2013", policy_version=1),
             InventoryRecorded(observed_at=self.since, instances=self.vms),

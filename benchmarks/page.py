@@ -108,7 +108,8 @@ def measure(*, quick: bool = False) -> list[Figure]:
             target=at_most(1.1),
             seen=[heaps[-1] / heaps[1]],
             detail=f"{', '.join(amount(each / 1e6) for each in heaps)} MB of JavaScript's heap, collected, before and "
-            f"after each {size.events // size.looks:,}; {seen['nodes'][1]} nodes of the document, then {seen['nodes'][-1]}",
+            f"after each {size.events // size.looks:,}; the document has {seen['nodes'][1]:,} nodes, then "
+            f"{seen['nodes'][-1]:,}",
         ),
     ]
 

@@ -23,8 +23,8 @@ def main() -> int:
         with subprocess.Popen(demo, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as story:
             try:
                 link, unseen = _told(story)
-                taken = ["node", CHECKOUT / "web" / "e2e" / "screenshots.mjs", link, unseen, IMAGES]
-                return subprocess.run(taken, check=False).returncode
+                shoot = CHECKOUT / "web" / "e2e" / "screenshots.mjs"
+                return subprocess.run(["node", shoot, link, unseen, IMAGES], check=False).returncode
             finally:
                 story.terminate()
                 assert story.stdout is not None

@@ -8,11 +8,14 @@ from benchmarks import report
 from benchmarks.__main__ import NAMES, main
 from benchmarks.figures import Figure, at_least, at_most
 from tests.rigs.libvirtd import missing_parts
+from tests.web import browser
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_benchmark_runs_and_prints_its_figures(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     if name in {"latency", "sweep"} and (reason := missing_parts()):
+        pytest.skip(reason)
+    if name == "page" and (reason := browser.missing_parts()):
         pytest.skip(reason)
 
     assert main([name, "--quick"]) == 0
