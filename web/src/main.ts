@@ -7,7 +7,7 @@ import { loadBounds, loadFleet, tell } from './model/fleet.ts'
 import { listen } from './model/keys.ts'
 import { followFrom } from './model/live.ts'
 import { admitted } from './model/session.ts'
-import { admission, byId, head, help, live, notice, place, theme, then, utc, rows, commandsThen, isOpen, go } from './model/state.ts'
+import { admission, byId, head, live, notice, place, theme, then, utc, rows, commandsThen, isOpen, go } from './model/state.ts'
 import { tick } from './model/ticking.ts'
 import { fromQuery, TABS, toQuery, type Tab } from './model/url.ts'
 import { Audit } from './parts/audit.ts'
@@ -105,7 +105,7 @@ effect(() => {
 whenKnown()
 setInterval(tick, 1000)
 addEventListener('popstate', () => { place.value = fromQuery(location.search) })
-addEventListener('keydown', (event) => { if (!help.peek()) listen(event) })
+addEventListener('keydown', (event) => { if (!document.querySelector('dialog[open]')) listen(event) })
 addEventListener('unhandledrejection', (event) => tell(event.reason))
 void notice
 render(html`<${Page} />`, document.getElementById('page')!)

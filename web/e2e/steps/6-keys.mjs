@@ -25,7 +25,9 @@ step('all of it is done by keys alone: find, choose, look back, approve', async 
   await page.locator('.tile').first().waitFor()
   await press('t', '?')
   assert.ok(await page.getByRole('dialog', { name: 'Keys' }).isVisible())
-  await press('Escape', 'Escape')
+  await press('Escape')
+  await page.getByRole('dialog').waitFor({ state: 'hidden' })
+  await press('Escape')
   assert.equal(visitor.query().get('vm'), null)
   for (const [key, tab] of [['3', 'Replay'], ['4', 'Audit'], ['5', 'Uptime'], ['2', 'Commands']]) {
     await press(key)
