@@ -67,7 +67,7 @@ export function hear(facts: readonly Fact[]): void {
 
 /** Begin with what was recorded last. */
 export async function loadLatest(): Promise<void> {
-  const latest = await ask<Page<Fact>>(to('/v1/events', { after: Math.max(0, head.value - BEFORE), limit: BEFORE }))
+  const latest = await ask<Page<Fact>>(to('/v1/events', { until: head.value, limit: BEFORE }))
   ring.clear()
   hear(latest.body.items)
 }

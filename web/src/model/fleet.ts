@@ -49,7 +49,7 @@ export async function loadFleet(): Promise<void> {
 
 /** Find out when the log begins and what time the service has. */
 export async function loadBounds(): Promise<void> {
-  const first = await ask<{ items: Fact[] }>('/v1/events?after=0&limit=1')
+  const first = await ask<{ items: Fact[] }>('/v1/events?limit=1')
   begin.value = read(first.body.items[0]?.recorded_at) || now.value
   head.value = first.position
 }
