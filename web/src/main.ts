@@ -4,10 +4,10 @@ import { effect } from '@preact/signals'
 import { render } from 'preact'
 import { loadAround, loadLatest, ofVm, whenKnown } from './model/events.ts'
 import { loadBounds, loadFleet, tell } from './model/fleet.ts'
-import { listen } from './model/keys.ts'
+import { listen, press } from './model/keys.ts'
 import { followFrom } from './model/live.ts'
 import { admitted } from './model/session.ts'
-import { admission, byId, head, live, notice, place, theme, then, utc, rows, commandsThen, isOpen, go } from './model/state.ts'
+import { admission, blindHosts, byId, head, live, place, theme, then, utc, rows, commandsThen, isOpen, go } from './model/state.ts'
 import { tick } from './model/ticking.ts'
 import { fromQuery, TABS, toQuery, type Tab } from './model/url.ts'
 import { Audit } from './parts/audit.ts'
@@ -34,7 +34,10 @@ function Page() {
       <input id="filter" type="search" placeholder="Filter  /" aria-label="Filter the fleet by name, host, state" value=${place.value.filter}
         onInput=${(event: Event) => go({ filter: (event.target as HTMLInputElement).value.slice(0, 200) })} />
       <span class="count" role="status">${rows.value.length === byId.value.size ? `${byId.value.size} VMs` : `${rows.value.length} of ${byId.value.size}`}</span>
-      ${tab === 'fleet' && !tiles && html`<button type="button" class="beside" aria-pressed=${place.value.beside} title="under each lane what a sync would have had for true in which the last report wins (r)"
+      ${tab === 'fleet' && !tiles && html`<div class="choice" role="group" aria-label="Time">
+        ${([['-', '−', 'zoom out'], ['0', '⤢', 'see all'], ['+', '+', 'zoom in']] as const).map(([key, sign, says]) => html`
+          <button type="button" aria-label=${says} title="${says} (${key})" onClick=${() => press(key)}>${sign}</button>`)}</div>
+      <button type="button" class="beside" aria-pressed=${place.value.beside} title="under each lane what a sync would have had for true in which the last report wins (r)"
         onClick=${() => go({ beside: !place.value.beside })}>last report</button>`}
       ${tab === 'fleet' && html`<div class="choice" role="group" aria-label="The fleet as">
         <button type="button" aria-pressed=${!tiles} onClick=${() => go({ tiles: false })}>Table</button>
@@ -104,9 +107,12 @@ effect(() => {
 })
 whenKnown()
 setInterval(tick, 1000)
+effect(() => {
+  const blind = blindHosts.value.length
+  document.title = blind ? `${blind} blind · es-power` : 'es-power'
+})
 addEventListener('popstate', () => { place.value = fromQuery(location.search) })
 addEventListener('keydown', (event) => { if (!document.querySelector('dialog[open]')) listen(event) })
 addEventListener('unhandledrejection', (event) => tell(event.reason))
-void notice
 render(html`<${Page} />`, document.getElementById('page')!)
 void begin().catch(tell)

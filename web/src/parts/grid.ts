@@ -68,7 +68,7 @@ export function Grid() {
       <div class="tall" role="rowgroup" style=${{ height: `${rows.value.length * box.value.row}px` }}>
         <${Canvas} box=${box} />
         <div class="rows" role="presentation" style=${{ transform: `translateY(${first * box.value.row}px)` }}>
-          ${shown.map((vm, index) => html`<${Row} key=${vm.instance} vm=${vm} index=${first + index} chosen=${first + index === chosen}
+          ${shown.map((vm, index) => html`<${Row} key=${`${vm.instance} ${vm.host}`} vm=${vm} index=${first + index} chosen=${first + index === chosen}
             first=${first + index === (chosen < 0 ? 0 : chosen)} />`)}
         </div>
       </div>
@@ -92,7 +92,7 @@ function Row({ vm, index, chosen, first }: { vm: Vm; index: number; chosen: bool
   return html`<div role="row" class="row" ref=${element} aria-rowindex=${index + 2} aria-selected=${chosen} tabindex=${first ? 0 : -1}
       data-vm=${vm.instance} onClick=${() => go({ vm: vm.instance })}>
     <div role="gridcell" class="state"><${StateChip} state=${vm.power_state} /></div>
-    <div role="gridcell" class="name" title=${vm.name ?? vm.instance}><bdi>${(vm.name ?? vm.instance).slice(0, 200)}</bdi></div>
+    <div role="gridcell" class="name" title=${(vm.name ?? vm.instance).slice(0, 1000)}><bdi>${(vm.name ?? vm.instance).slice(0, 200)}</bdi></div>
     <div role="gridcell" class="since"><${Since} at=${vm.since} /></div>
     <div role="gridcell" class="cause"><${Cause} vm=${vm} /></div>
     <div role="gridcell" class="record"><${Record} vm=${vm} /></div>

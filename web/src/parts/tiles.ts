@@ -19,7 +19,7 @@ export function Tiles() {
       ${rows.value.slice(0, most.value).map((vm) => {
         const look = lookOf(vm.power_state)
         const why = causeOf(vm)
-        return html`<li key=${vm.instance}>
+        return html`<li key=${`${vm.instance} ${vm.host}`}>
           <button type="button" class="tile ${classOf(vm.power_state)} ${vm.drift || openByVm.value.has(vm.instance) ? 'drifts' : ''}"
               aria-pressed=${place.value.vm === vm.instance} title=${vm.note || why?.sentence || look.word}
               onClick=${() => go({ vm: vm.instance })}>
