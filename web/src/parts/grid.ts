@@ -31,7 +31,8 @@ export function Grid() {
     const observer = new ResizeObserver(measure)
     observer.observe(element)
     measure()
-    element.addEventListener('scroll', measure, { passive: true })
+    // While it is scrolled nothing else is measured: that would have everything laid out on the way.
+    element.addEventListener('scroll', () => { box.value = { ...box.value, scroll: element.scrollTop } }, { passive: true })
     return () => observer.disconnect()
   }, [])
 
