@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     *,
-    duration: Annotated[float, typer.Option(min=1, help="Seconds that it takes, about.")] = 55,
+    duration: Annotated[float, typer.Option(min=1, help="Seconds that it takes, about.")] = 50,
     vms: Annotated[int, typer.Option(min=1, max=5000, help="How many VMs.")] = 200,
     keep: Annotated[bool, typer.Option("--keep", help="Go on afterwards until Ctrl-C, to play with.")] = False,
     log: Annotated[
