@@ -46,7 +46,7 @@ function Pill() {
   return html`<button type="button" class="pill ${kind} ${busy.value ? 'busy' : ''}" title=${title} aria-live="polite"
       onClick=${() => { moved.value = null; go({ moment: null }) }}>
     <span class="dot" aria-hidden="true"></span>${words}
-    ${lost && live.value ? html`<span class="for">${lasting(now.value - lostSince.value!)}</span>` : ''}
+    ${lost && live.value ? html`<span class="for" aria-hidden="true">${lasting(now.value - lostSince.value!)}</span>` : ''}
   </button>`
 }
 
@@ -82,6 +82,9 @@ function Blind() {
   if (!blind.length) return html`<span class="fact" title="every observed host is seen">${count} ${count === 1 ? 'host' : 'hosts'}, none blind</span>`
   const said = blind.map((host) => `${host.host}: ${host.blind_reason ?? 'nobody sees it'}`).join('; ')
   const longest = Math.min(...blind.map((host) => read(host.blind_since)))
-  return html`<span class="fact blind" role="status" title=${said}><span class="chip s7" aria-hidden="true">?</span>
-    ${blind.length} of ${count} blind for ${lasting(shownAt.value - longest)}: <bdi>${blind.map((host) => host.host).slice(0, 3).join(', ')}${blind.length > 3 ? ' …' : ''}</bdi></span>`
+  const names = `${blind.map((host) => host.host).slice(0, 3).join(', ')}${blind.length > 3 ? ' …' : ''}`
+  // Who listens is told who is blind, and not every second for how long.
+  return html`<span class="fact blind" title=${said}><span class="unseen" role="status">${blind.length} of ${count} hosts blind: ${names}</span>
+    <span class="chip s7" aria-hidden="true">?</span>
+    <span aria-hidden="true">${blind.length} of ${count} blind for ${lasting(shownAt.value - longest)}: <bdi>${names}</bdi></span></span>`
 }

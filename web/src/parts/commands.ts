@@ -1,7 +1,7 @@
 // Stop commands: what was decided and why, and where a person says yes or no.
 
 import { useSignal, useSignalEffect } from '@preact/signals'
-import { useEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 import type { Command, CommandShown } from '../wire.ts'
 import { ask, write } from '../model/ask.ts'
 import { commandsThen, go, hosts, isOpen, live, role } from '../model/state.ts'
@@ -79,7 +79,7 @@ function Wish({ command, verb, done }: { command: Command; verb: 'approve' | 're
   const why = useSignal('')
   const said = useSignal('')
   const busy = useSignal(false)
-  useEffect(() => { dialog.current?.showModal() }, [])
+  useLayoutEffect(() => { dialog.current?.showModal() }, [])
   const send = async (event: Event): Promise<void> => {
     event.preventDefault()
     busy.value = true

@@ -1,6 +1,6 @@
 // The keys, as `?` shows them, and what the drawing means.
 
-import { useEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 import { help } from '../model/state.ts'
 import { BY_CODE } from '../model/states.ts'
 import { KEYS } from '../model/keys.ts'
@@ -8,7 +8,7 @@ import { html } from './html.ts'
 
 export function Help() {
   const dialog = useRef<HTMLDialogElement>(null)
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (help.value) dialog.current?.showModal()
     else dialog.current?.close()
   }, [help.value])
