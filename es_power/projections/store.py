@@ -4,28 +4,23 @@ What these tables say is true at their checkpoint, which is written in the same 
 the rest of the log on top (`reader`). They can be dropped at any time and rebuilt from the log.
 """
 
-import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Final
-from uuid import UUID
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from es_power.domain.command import CommandState
 from es_power.domain.events import START, InstanceId, Position
-from es_power.domain.streams import planned_observer
-from es_power.errors import TablesDamagedError, UnknownEventError
+from es_power.errors import TablesDamagedError
 from es_power.identity import package_version
 from es_power.log.database import Database
 from es_power.log.pruned import pruned_up_to, require_kept
-from es_power.log.schema import RECORDS, STREAMS
 from es_power.projections.beginning import read_beginning
 from es_power.projections.history import Entry
+from es_power.projections.loading import NAME, VERSION, checkpoint_of, damage, is_of_another_version, load
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.snapshots import EVERY, pack
 from es_power.projections.tables import (
@@ -43,43 +38,19 @@ from es_power.projections.tables import (
     TOLD,
     VOUCHED,
     Row,
-    aside_of,
     aside_row,
-    command_of,
     command_row,
     entry_of,
     entry_row,
     host_row,
-    instance_of,
     instance_row,
-    keeping_of,
     keeping_row,
-    place_of,
     times_row,
-    told_of,
     told_row,
-    vouched_of,
     vouched_row,
 )
-from es_power.projections.times import BLOCK, Block, Times
 
-VERSION: Final = 7
-"""Of the tables' meaning; tables of another version are not read, but rebuilt."""
-
-_NAME: Final = "read models"
 _AT_ONCE: Final = 1000  # rows
-
-#: What reading raises where somebody else wrote a row, or took a table away.
-_UNREADABLE: Final = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AssertionError,
-    msgspec.MsgspecError,
-    UnknownEventError,
-    sa.exc.NoSuchTableError,
-    zlib.error,
-)
 
 
 class Store:
@@ -96,10 +67,10 @@ class Store:
         """
         with self._database.write() as connection:
             there = METADATA.tables.keys() & set(sa.inspect(connection).get_table_names())
-            if there != METADATA.tables.keys() or _is_of_another_version(connection):
+            if there != METADATA.tables.keys() or is_of_another_version(connection):
                 METADATA.drop_all(connection)
             METADATA.create_all(connection)
-            if _checkpoint(connection) == START:
+            if checkpoint_of(connection) == START:
                 self.begin(connection)
 
     def begin(self, connection: sa.Connection) -> None:
@@ -123,31 +94,31 @@ class Store:
     def checkpoint(self) -> Position:
         """The position that the tables are true at; 0 where there are none of this version."""
         with self._database.read() as connection:
-            return _checkpoint(connection)
+            return checkpoint_of(connection)
 
     def reached(self, connection: sa.Connection) -> tuple[Position, Position]:
         """The position that the tables are true at, and the one that the log begins at."""
-        return _checkpoint(connection), pruned_up_to(connection)
+        return checkpoint_of(connection), pruned_up_to(connection)
 
     @contextmanager
     def reading(self) -> Iterator[tuple[sa.Connection, Position]]:
         """A transaction over the tables, and the position that they are true at; TablesDamagedError as in `load`."""
-        with _damage(), self._database.read() as connection:
-            yield connection, _checkpoint(connection)
+        with damage(), self._database.read() as connection:
+            yield connection, checkpoint_of(connection)
 
     def load(self, *, resume: bool = False) -> ReadModels:
         """Read all models as of the checkpoint; those that the log begins with where there are no tables to read.
 
         TablesDamagedError where they cannot be what this module wrote.
         """
-        with _damage(), self._database.read() as connection:
-            return _load(connection, resume=resume)
+        with damage(), self._database.read() as connection:
+            return load(connection, resume=resume)
 
     def load_on(self) -> tuple[ReadModels, Step]:
         """Read all models as `load` does, and what they hold that is in no table: all, where there are none."""
-        with _damage(), self._database.read() as connection:
-            models = _load(connection, resume=False)
-            if _checkpoint(connection) == START:
+        with damage(), self._database.read() as connection:
+            models = load(connection, resume=False)
+            if checkpoint_of(connection) == START:
                 return models, read_beginning(connection).step(models)
             return models, Step(since=models.fleet.position)
 
@@ -165,9 +136,9 @@ class Store:
 
     def load_all(self) -> tuple[ReadModels, list[Entry]]:
         """Read all models and all history as of the same checkpoint; TablesDamagedError as in `load`."""
-        with _damage(), self._database.read() as connection:
-            models = _load(connection, resume=False)
-            if _checkpoint(connection) == START:
+        with damage(), self._database.read() as connection:
+            models = load(connection, resume=False)
+            if checkpoint_of(connection) == START:
                 return models, list(read_beginning(connection).step(models).entries.values())
             return models, [entry_of(row) for row in connection.execute(sa.select(HISTORY)).mappings()]
 
@@ -178,7 +149,7 @@ class Store:
         them together. False, and nothing written, where they are older than that: then a part in between is missing.
         """
         with self._database.write() as connection:
-            checkpoint = _checkpoint(connection)
+            checkpoint = checkpoint_of(connection)
             if checkpoint < since:
                 return False
             if checkpoint < models.fleet.position:
@@ -338,7 +309,7 @@ class Store:
         return self._upserts[table]
 
     def _move(self, connection: sa.Connection, position: Position) -> None:
-        self._put(connection, CHECKPOINT, [{"name": _NAME, "version": VERSION, "position": position}])
+        self._put(connection, CHECKPOINT, [{"name": NAME, "version": VERSION, "position": position}])
 
 
 def _snapshots(models: ReadModels, step: Step, checkpoint: Position) -> Mapping[Position, bytes]:
@@ -366,92 +337,11 @@ def _is_written(models: ReadModels) -> None:
     models.fleet.quarantined_anew.clear()
 
 
-@contextmanager
-def _damage() -> Iterator[None]:
-    try:
-        yield
-    except _UNREADABLE as error:
-        raise TablesDamagedError(str(error).splitlines()[0]) from error
-
-
 def drop_beyond(connection: sa.Connection, position: Position) -> None:
     """Take the tables away where they are true beyond the end of a log that went back, or say nothing of that."""
     try:
-        beyond = _checkpoint(connection) > position
+        beyond = checkpoint_of(connection) > position
     except TablesDamagedError:
         beyond = True
     if beyond:
         METADATA.drop_all(connection)
-
-
-def _is_of_another_version(connection: sa.Connection) -> bool:
-    version = connection.scalar(sa.select(CHECKPOINT.c.version).where(CHECKPOINT.c.name == _NAME))
-    return version not in {None, VERSION}
-
-
-def _checkpoint(connection: sa.Connection) -> Position:
-    there = METADATA.tables.keys() & set(sa.inspect(connection).get_table_names())
-    if not there or (CHECKPOINT.name in there and _is_of_another_version(connection)):
-        return START
-    if missing := METADATA.tables.keys() - there:
-        raise TablesDamagedError(f"{', '.join(sorted(missing))} is missing")
-    query = sa.select(CHECKPOINT.c.position).where(CHECKPOINT.c.name == _NAME, CHECKPOINT.c.version == VERSION)
-    return Position(connection.scalar(query) or 0)
-
-
-def _planned(connection: sa.Connection, position: Position) -> set[str]:
-    """The streams that a process manager plans for, by the log itself.
-
-    It begins before its host's stream does: tables that end in between have no row of that host to say so in, and who
-    began at them would plan nothing for it, ever.
-    """
-    begun = (
-        sa.select(STREAMS.c.name)
-        .join(RECORDS, RECORDS.c.stream == STREAMS.c.no)
-        .where(STREAMS.c.name.startswith("planner/"), RECORDS.c.version == 1, RECORDS.c.position <= position)
-    )
-    return {stream for name in connection.scalars(begun) if (stream := planned_observer(name))}
-
-
-def _load(connection: sa.Connection, *, resume: bool) -> ReadModels:
-    position = _checkpoint(connection)
-    if position == START:
-        return read_beginning(connection).models(resume=resume)
-    models = ReadModels(resume=resume)
-    models.fleet.position = position
-    times = connection.execute(sa.select(TIMES).where(TIMES.c.block == position // BLOCK)).one_or_none()
-    models.times = Times(position, Block(*times) if times else None)
-    for row in connection.execute(sa.select(HOSTS)).mappings():
-        models.fleet.places[row["stream"]] = place_of(row)
-        if row["planned"]:
-            models.derivation.planned.add(row["stream"])
-    models.derivation.planned |= _planned(connection, position)
-    for row in connection.execute(sa.select(POWER_STATE)).mappings():
-        instance = InstanceId(UUID(bytes=row["instance"]))
-        place = models.fleet.places[row["stream"]]
-        place.instances[instance] = instance_of(row)
-        if row["touched"]:
-            place.touched.add(instance)
-        seen_on = models.fleet.seen_on
-        seen_on[instance] = (*seen_on.get(instance, ()), row["stream"])
-    for row in connection.execute(sa.select(VOUCHED)).mappings():
-        models.fleet.vouched[InstanceId(UUID(bytes=row["instance"]))] = vouched_of(row)
-    for row in connection.execute(sa.select(QUARANTINE)).mappings():
-        models.fleet.quarantine(aside_of(row))
-    models.fleet.quarantined_anew.clear()
-    for row in connection.execute(sa.select(TOLD)).mappings():
-        instance, stream, name = told_of(row)
-        models.fleet.told.setdefault(instance, {})[stream] = name
-    for row in connection.execute(sa.select(HISTORY).where(HISTORY.c.open)).mappings():
-        entry = entry_of(row)
-        assert entry.instance is not None
-        models.history.open[entry.instance, entry.stream] = entry
-    for row in connection.execute(sa.select(STOP_COMMANDS)).mappings():
-        command = command_of(row)
-        models.commands.rows[command.requested.command] = command
-        if command.stands:
-            sent = command.state is CommandState.SENT
-            models.derivation.take_up(command.requested, sent=sent, ended=not (sent or command.state.is_open))
-    for row in connection.execute(sa.select(KEEPING).where(KEEPING.c.stands)).mappings():
-        models.keeping.take_up(keeping_of(row))
-    return models
