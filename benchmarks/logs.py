@@ -171,7 +171,7 @@ def write(path: Path, appends: Iterable[Append], *, group: int = _GROUP, in_time
 
 def _watched(appends: Iterable[Append]) -> tuple[Iterator[Append], Callable[[], Timestamp]]:
     """The same appends, and a clock that shows when the last fact of those that were taken was seen."""
-    seen = T0
+    seen = Timestamp(0)
 
     def watching() -> Iterator[Append]:
         nonlocal seen

@@ -28,17 +28,19 @@ const pan = (count) => page.evaluate(async (count) => {
   for (let turn = 0; turn < count; turn += 1) {
     await new Promise((done) => setTimeout(done, 20)) // what the frame before asked for is over
     found.push(await new Promise((done) => {
-      const channel = new MessageChannel()
-      let [handled, began] = [0, 0]
+      const [after, handled] = [new MessageChannel(), new MessageChannel()]
+      let [began, over] = [0, 0]
       // Asked for first, it runs before all that the page asks for; what is posted comes after the frame was painted.
       requestAnimationFrame(() => {
         began = performance.now()
-        channel.port2.postMessage(null)
+        after.port2.postMessage(null)
       })
-      channel.port1.onmessage = () => done(handled + performance.now() - began)
       const asked = performance.now()
+      after.port1.onmessage = () => done(performance.now() - began + Math.min(over || Infinity, began) - asked)
       canvas.dispatchEvent(new WheelEvent('wheel', { deltaX: turn % 2 ? -30 : 33, bubbles: true, cancelable: true }))
-      handled = performance.now() - asked
+      // What the event set off is over when this comes.
+      handled.port1.onmessage = () => { over = performance.now() }
+      handled.port2.postMessage(null)
     }))
   }
   return found
@@ -55,7 +57,13 @@ for (let round = 0; round < Number(rounds); round += 1) {
 const devtools = await context.newCDPSession(page)
 await devtools.send('HeapProfiler.enable')
 
+const open = new Set()
+page.on('request', (request) => { if (!request.url().includes('/v1/stream')) open.add(request) })
+for (const end of ['requestfinished', 'requestfailed']) page.on(end, (request) => open.delete(request))
+
 async function memory() {
+  // What was asked for is let go of once it was answered.
+  for (let silent = 0; silent < 20; silent = open.size ? 0 : silent + 1) await new Promise((done) => setTimeout(done, 50))
   await devtools.send('HeapProfiler.collectGarbage')
   const { usedSize } = await devtools.send('Runtime.getHeapUsage')
   const { nodes } = await devtools.send('Memory.getDOMCounters')
