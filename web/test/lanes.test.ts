@@ -61,6 +61,17 @@ test('the mark under a pointer is the nearest one', () => {
   equal(marked.markNear(NOON + 10_000, 1000), -1)
 })
 
+test('marks that nobody could tell apart are held once, and what is rare beside them stays', () => {
+  const busy = Lane.of([segment(0, 60, 'RUNNING')])
+  const marks = Array.from({ length: 1000 }, (_, index) => ({
+    instance: 'a', at: at(index / 100), kind: index === 555 ? 'missed' as const : 'event' as const, position: index, what: '',
+  }))
+  busy.mark(marks, 1000)
+  equal(busy.markTimes.length, 11)
+  equal(busy.markKinds.includes(2), true)
+  equal(busy.isCoarse, true)
+})
+
 test('times and pixels are one another, there and back', () => {
   for (const x of [0, 1, 299.5, 600]) equal(Math.round(xOf(view, timeAt(view, x)) * 1000) / 1000, x)
 })

@@ -17,7 +17,7 @@ export class Lane {
   /** Why nobody can say, by the segment's index. */
   readonly whys: ReadonlyMap<number, string>
   /** Whether something was left out that a closer look would show. */
-  readonly isCoarse: boolean
+  isCoarse: boolean
   markTimes: Float64Array = NONE
   markKinds: Uint8Array = NO_KINDS
   markPositions: Float64Array = NONE
@@ -44,12 +44,21 @@ export class Lane {
     return new Lane(times, codes, read(segments.at(-1)?.until), whys)
   }
 
-  /** Take what /v1/marks said of it, in order. */
-  mark(marks: readonly Mark[]): void {
-    this.markTimes = Float64Array.from(marks, (each) => read(each.at))
-    this.markKinds = Uint8Array.from(marks, (each) => Math.max(0, MARKS.indexOf(each.kind)))
-    this.markPositions = Float64Array.from(marks, (each) => each.position)
-    this.markWords = marks.map((each) => each.what)
+  /** Take what /v1/marks said of it, in order; of those of a kind that are nearer than so many milliseconds, the first. */
+  mark(marks: readonly Mark[], apart = 0): void {
+    const kindOf = (each: Mark): number => Math.max(0, MARKS.indexOf(each.kind))
+    const last = MARKS.map(() => -Infinity)
+    const kept = marks.filter((each) => {
+      const [kind, at] = [kindOf(each), read(each.at)]
+      if (at - last[kind]! < apart) return false
+      last[kind] = at
+      return true
+    })
+    this.isCoarse ||= kept.length < marks.length
+    this.markTimes = Float64Array.from(kept, (each) => read(each.at))
+    this.markKinds = Uint8Array.from(kept, kindOf)
+    this.markPositions = Float64Array.from(kept, (each) => each.position)
+    this.markWords = kept.map((each) => each.what)
   }
 
   get since(): number {

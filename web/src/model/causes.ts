@@ -5,8 +5,11 @@ import type { Vm, Why } from '../wire.ts'
 import { ask, to } from './ask.ts'
 import { then } from './state.ts'
 
-const MOST = 2000
-const known = new Map<string, Why | null>()
+/** What a row shows of it: all of the evidence of everything that was ever in sight would grow for days. */
+type Cause = Pick<Why, 'cause' | 'confidence' | 'sentence'>
+
+const MOST = 1000
+const known = new Map<string, Cause | null>()
 let waiting: [string, Vm][] = []
 let running = 0
 
@@ -19,7 +22,7 @@ function key(vm: Vm): string {
 /** Only what ended or paused a VM has a cause. */
 const hasCause = (vm: Vm): boolean => !['RUNNING', 'NOSTATE', 'UNKNOWN'].includes(vm.power_state)
 
-export function causeOf(vm: Vm): Why | null {
+export function causeOf(vm: Vm): Cause | null {
   return (hasCause(vm) && known.get(key(vm))) || null
 }
 
@@ -36,7 +39,7 @@ async function run(): Promise<void> {
     if (known.has(name)) continue
     known.set(name, null)
     const found = await ask<Why>(to(`/v1/vms/${vm.instance}/why`, then.value)).catch(() => null)
-    known.set(name, found?.body ?? null)
+    known.set(name, found && (({ cause, confidence, sentence }) => ({ cause, confidence, sentence }))(found.body))
     if (known.size > MOST) known.delete(known.keys().next().value!)
     causesKnown.value += 1
   }

@@ -87,7 +87,7 @@ class Shelf {
       const asked = Math.min(until, time)
       for (const instance of instances) {
         const lane = Lane.of(segmentsOf.get(instance) ?? [])
-        lane.mark(marksOf.get(instance) ?? [])
+        lane.mark(marksOf.get(instance) ?? [], (until - since) / (4 * BUCKETS))
         this.hold(instance, lane, { since, until: asked }, time)
       }
     } finally {
