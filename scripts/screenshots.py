@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Final
 
 CHECKOUT: Final = Path(__file__).parents[1]
@@ -23,12 +24,13 @@ def main() -> int:
         with subprocess.Popen(demo, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as story:
             try:
                 link, unseen = _told(story)
+                assert story.stdout is not None
+                # A demo that nobody listens to would stand still once the pipe is full.
+                Thread(target=story.stdout.read, daemon=True).start()
                 shoot = CHECKOUT / "web" / "e2e" / "screenshots.mjs"
                 return subprocess.run(["node", shoot, link, unseen, IMAGES], check=False).returncode
             finally:
                 story.terminate()
-                assert story.stdout is not None
-                story.stdout.read()
 
 
 def _told(story: "subprocess.Popen[str]") -> tuple[str, str]:
