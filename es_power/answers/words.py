@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from es_power.domain.access import LinkIssued, SessionOpened, TokenIssued, TokenRevoked
+from es_power.domain.access import LinkIssued, SessionEnded, SessionOpened, TokenIssued, TokenRevoked
 from es_power.domain.custody import LabelsForgotten, LogPruned, LogRestored
 from es_power.domain.decisions import (
     Approved,
@@ -187,6 +187,8 @@ def _reported(event: Event) -> str:
             return f"link made for a browser, for {role}"
         case SessionOpened():
             return "link used by a browser"
+        case SessionEnded():
+            return "a browser's session ended"
         case LabelsForgotten(labels=labels):
             return f"{len(labels)} texts forgotten"
         case LogPruned(position=position, count=count):

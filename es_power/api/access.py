@@ -9,9 +9,11 @@ Rules of this file:
    its CSRF header, which pages of other sites cannot know.
 """
 
+import hmac
 import pwd
+from base64 import urlsafe_b64encode
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
@@ -23,11 +25,11 @@ import trio
 from starlette.datastructures import Headers
 
 from es_power.api.problems import CSRF, FORBIDDEN, FOREIGN_HOST, FOREIGN_ORIGIN, TOO_MANY, UNAUTHENTICATED, ProblemError
-from es_power.api.sessions import Sessions, is_same
 from es_power.dispatch.door import may_act
 from es_power.domain.access import Role
 from es_power.domain.events import Label
-from es_power.projections.access import Tokens
+from es_power.domain.time import Timestamp
+from es_power.projections.access import Sessions, Tokens
 
 COOKIE: Final = "es_power_session"
 CSRF_HEADER: Final = "x-csrf-token"
@@ -46,7 +48,7 @@ class Principal:
     role: Role
     #: How they are counted, and what is told of them.
     key: str
-    #: A user's name; of a token its label, whose text is in the log.
+    #: A user's name; of a token its label, of a session that of who asked for its link: their texts are in the log.
     user: str | Label
     session: UUID | None = None
 
@@ -63,10 +65,18 @@ class Access:
     """Lets requests in, or says by a problem why not."""
 
     def __init__(
-        self, *, tokens: Tokens, sessions: Sessions, hosts: Iterable[str], operators: Iterable[str], rate: float
+        self,
+        *,
+        tokens: Tokens,
+        sessions: Sessions,
+        clock: Callable[[], Timestamp],
+        hosts: Iterable[str],
+        operators: Iterable[str],
+        rate: float,
     ) -> None:
         self._tokens = tokens
         self._sessions = sessions
+        self._clock = clock
         self._hosts = _LOOPBACK | {host.casefold() for host in hosts}
         self._operators = tuple(operators)
         self._rates = Rates(rate)
@@ -90,7 +100,7 @@ class Access:
         if scheme:
             token = self._tokens.find(secret.strip()) if scheme.casefold() == "bearer" else None
             return Principal(role=token.role, key=f"token {token.id}", user=token.name) if token else None
-        session = self._sessions.find(_cookie(headers))
+        session = self._sessions.find(cookie_of(headers), now=self._clock())
         if session is None:
             return None
         return Principal(role=session.role, key=f"session {session.id}", user=session.user, session=session.id)
@@ -103,10 +113,9 @@ class Access:
         if method in SAFE:
             return
         require(principal, Role.OPERATE)
-        if principal.session is not None:
-            session = self._sessions.find(_cookie(headers))
-            if session is None or not is_same(headers.get(CSRF_HEADER, ""), session.csrf):
-                raise ProblemError(CSRF, f"the header {CSRF_HEADER} is missing, or is not this session's")
+        given, wanted = headers.get(CSRF_HEADER, ""), csrf_of(cookie_of(headers))
+        if principal.session is not None and not hmac.compare_digest(_bytes(given), _bytes(wanted)):
+            raise ProblemError(CSRF, f"the header {CSRF_HEADER} is missing, or is not this session's")
 
     def count(self, key: str) -> None:
         """Refuse whoever asks too often."""
@@ -131,7 +140,18 @@ def require(principal: Principal, role: Role) -> None:
         raise ProblemError(FORBIDDEN, f"that takes the role {role}, and this is {principal.role}")
 
 
-def _cookie(headers: Headers) -> str:
+def csrf_of(secret: str) -> str:
+    """What a write has to show beside the cookie with this secret: whoever knows it knows the cookie."""
+    made = hmac.digest(_bytes(secret), b"es_power csrf", "sha256")
+    return urlsafe_b64encode(made).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def cookie_of(headers: Headers) -> str:
+    """The secret of a browser's session; empty where it sends none."""
     with suppress(CookieError):
         jar = SimpleCookie(headers.get("cookie", ""))
         if COOKIE in jar:

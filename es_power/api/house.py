@@ -9,10 +9,10 @@ from typing import Final
 import trio
 
 from es_power.api.idempotency import Done
+from es_power.api.links import Links
 from es_power.api.metrics import Counts
 from es_power.api.newest import Newest
 from es_power.api.problems import POSITION, ProblemError
-from es_power.api.sessions import Sessions
 from es_power.api.stream import Broadcast, told
 from es_power.audit.checkpoints import KeptCheckpoints
 from es_power.audit.sealing import Sealer
@@ -22,7 +22,7 @@ from es_power.domain.streams import ACCESS
 from es_power.domain.time import Timestamp
 from es_power.ingest.recording import Recording
 from es_power.log import SqlLog
-from es_power.projections.access import Tokens
+from es_power.projections.access import Sessions, Tokens
 from es_power.projections.as_of import Moment, bounds
 from es_power.projections.follower import Follower
 from es_power.projections.queries import View, look
@@ -59,6 +59,7 @@ class House:
     recording: Callable[[], Recording] = field(default=Recording)
     tokens: Tokens = field(default_factory=Tokens)
     sessions: Sessions = field(default_factory=Sessions)
+    links: Links = field(default_factory=Links)
     broadcast: Broadcast = field(default_factory=Broadcast)
     #: Up to where those who follow were told.
     told: Position = START
@@ -117,11 +118,14 @@ class House:
         """Take up what was recorded before the service began; `recording` says from then on how it goes with that."""
         self.recording = recording
         self.newest.begin = self.told = self.position
-        self.tokens.apply(await self.log.read_stream(ACCESS))
+        said = await self.log.read_stream(ACCESS)
+        self.tokens.apply(said)
+        self.sessions.apply(said)
 
     async def folded(self, batch: Sequence[Recorded]) -> None:
         """Hear what was folded."""
         self.tokens.apply(batch)
+        self.sessions.apply(batch)
         self.newest.apply(batch)
         self.counts.apply(batch)
         since, self.told = self.told, batch[-1].position

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from es_power.answers.commands import COMMANDS, LIFE, command_row, life_row
 from es_power.api import wire
+from es_power.api.access import Principal
 from es_power.api.asking import Asker, Cursor, IdempotencyKey, Limit, Now, TheHouse, answer, etag, rows_answer
 from es_power.api.describe import answers
 from es_power.api.house import House
@@ -28,7 +29,6 @@ from es_power.api.problems import (
     ProblemError,
 )
 from es_power.dispatch.door import AnyWish, Approve, Reject, wish_at
-from es_power.domain.events import Label
 from es_power.errors import ActorRefusedError, ActorUnavailableError
 from es_power.output import as_json, plain
 from es_power.projections.explain import command, commands
@@ -136,7 +136,7 @@ async def _wish(
 ) -> Response:
     async def do() -> Response:
         found = await command(house.view(), command_id)
-        asked = wish(found.row.requested.command, await user_of(house, who.user))
+        asked = wish(found.row.requested.command, await user_of(house, who))
         try:
             said = await wish_at(house.door, asked)
         except ActorUnavailableError as error:
@@ -148,9 +148,9 @@ async def _wish(
     return await repeated(house.done, who.key, key, f"{request.url.path} {why}", do)
 
 
-async def user_of(house: House, user: str | Label) -> str:
+async def user_of(house: House, who: Principal) -> str:
     """Whom to name as the one who said something."""
-    if isinstance(user, str):
-        return user
-    text_of = await texts(house.log, [user])
-    return f"token {text_of(user)}"
+    if isinstance(who.user, str):
+        return who.user
+    text_of = await texts(house.log, [who.user])
+    return f"token {text_of(who.user)}" if who.session is None else text_of(who.user) or "somebody"

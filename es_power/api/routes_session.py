@@ -7,16 +7,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from es_power.api import wire
-from es_power.api.access import COOKIE, require
+from es_power.api.access import COOKIE, cookie_of, csrf_of, require
 from es_power.api.asking import Asker, TheHouse
 from es_power.api.describe import answers
 from es_power.api.house import House
+from es_power.api.links import LINK_LASTS
 from es_power.api.problems import FORBIDDEN, UNAUTHENTICATED, ProblemError
 from es_power.api.routes_commands import user_of
-from es_power.api.sessions import LINK_LASTS, SESSION_LASTS
-from es_power.domain.access import Role
+from es_power.domain.access import SESSION_LASTS, Role
+from es_power.domain.time import SECOND
 from es_power.errors import LogError
-from es_power.ingest.access import issue_link, open_session
+from es_power.ingest import access
 from es_power.output import Plain, as_json
 
 router = APIRouter(tags=["Access"])
@@ -38,7 +39,7 @@ async def make_link(
     require(who, role)
     if who.session is not None:
         raise ProblemError(FORBIDDEN, "a session makes no further sessions; run `es-power ui` on the host")
-    path = await offer_link(house, await user_of(house, who.user), role)
+    path = await offer_link(house, await user_of(house, who), role)
     body: dict[str, Plain] = {
         "path": path,
         "url": f"{house.url}{path}" if house.url else None,
@@ -49,8 +50,8 @@ async def make_link(
 
 async def offer_link(house: House, user: str, role: Role) -> str:
     """Make a link, which is recorded; give its path."""
-    link, secret = house.sessions.offer(user, role)
-    await issue_link(house.log, link, role=role, by=user, at=house.clock())
+    link, secret = house.links.offer()
+    await access.issue_link(house.log, link, role=role, by=user, at=house.clock())
     return f"/session?link={secret}"
 
 
@@ -75,21 +76,23 @@ async def use_link(
     request: Request, house: TheHouse, link: Annotated[str, Query(max_length=200, description="The link's secret.")]
 ) -> Response:
     """Open a session, and give the browser its cookie; a link is good once."""
-    taken = house.sessions.take(link)
-    if taken is None:
+    used = house.links.take(link)
+    if used is None:
         raise ProblemError(UNAUTHENTICATED, "that link was used already, is too old, or never was one: `es-power ui`")
-    used, session, secret = taken
+    secret = access.make_secret()
     try:
-        await open_session(house.log, used.id, session.id, at=house.clock())
+        opened = await access.open_session(house.log, used.id, secret, at=house.clock())
     except LogError:
         # Nobody gets the session, and who tries again needs the link.
-        house.sessions.put_back(link, used, session)
+        house.links.put_back(link, used)
         raise
+    # The page asks at once for what only a session that is folded is given.
+    await house.view_at_least(opened)
     response = Response(status_code=303, headers={"Location": "/", "Cache-Control": "no-store"})
     response.set_cookie(
         COOKIE,
         secret,
-        max_age=round(SESSION_LASTS),
+        max_age=SESSION_LASTS // SECOND,
         httponly=True,
         samesite="strict",
         secure=house.settings.api.proxy and request.url.hostname not in {"localhost", "127.0.0.1", "::1"},
@@ -98,10 +101,10 @@ async def use_link(
 
 
 @router.get("/v1/session", response_model=wire.Session, summary="Who asks", responses=answers(log=False))
-async def who_asks(house: TheHouse, who: Asker) -> Response:
+async def who_asks(request: Request, house: TheHouse, who: Asker) -> Response:
     """Say who asks and what they may do; a browser's session gets its CSRF token here."""
-    session = next((each for each in house.sessions.sessions.values() if each.id == who.session), None)
-    user, csrf = await user_of(house, who.user), session.csrf if session else None
+    csrf = csrf_of(cookie_of(request.headers)) if who.session is not None else None
+    user = await user_of(house, who)
     body: dict[str, Plain] = {"user": user, "role": who.role, "csrf": csrf}
     return Response(as_json(body), 200, {"Cache-Control": "no-store"}, "application/json")
 
@@ -116,7 +119,8 @@ async def who_asks(house: TheHouse, who: Asker) -> Response:
 async def end_session(house: TheHouse, who: Asker) -> Response:
     """Forget the session that asks; for anybody else it does nothing."""
     if who.session is not None:
-        house.sessions.end(who.session)
+        house.sessions.end(who.session)  # also where the log takes nothing now
+        await access.end_session(house.log, who.session, at=house.clock())
     response = Response(status_code=204)
     response.delete_cookie(COOKIE)
     return response

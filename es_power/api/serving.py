@@ -81,6 +81,7 @@ async def answering(
     access = Access(
         tokens=house.tokens,
         sessions=house.sessions,
+        clock=house.clock,
         hosts={*settings.api.hosts, *(address_of(place, "", proxy=True)[0] for place in places)},
         operators=settings.act.operators,
         rate=settings.api.rate,

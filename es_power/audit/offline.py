@@ -34,7 +34,7 @@ import sys
 import uuid
 
 # SHA-256 of the `layout.json` that goes with this file.
-LAYOUT = "9c6173b430d63b992c845f9fc1196d5a88c3d6a67ddfacb7ad53cb27a3b620cc"
+LAYOUT = "a66b7a12c4ba96d5d90f92db1f5b02d81d164751205629dfdfb405038c8fba83"
 
 # ------------------------------------------------------------------------------------ Ed25519, after RFC 8032, 5.1
 

@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from es_power.domain.events import Event, Label
+from es_power.domain.time import SECOND
 
 # --------------------------------------------------------------------------------------------- who may ask
 
@@ -30,6 +31,10 @@ class Role(StrEnum):
 
 
 _ORDER: Final = {role: number for number, role in enumerate(Role)}
+
+
+SESSION_LASTS: Final = 12 * 3600 * SECOND
+"""Nanoseconds after which a browser needs a new link."""
 
 
 def digest(secret: str) -> bytes:
@@ -69,7 +74,16 @@ class LinkIssued(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOpened(Event):
-    """A link was used; it opens nothing any more."""
+    """A link was used; it opens nothing any more. Its session lasts for `SESSION_LASTS`."""
 
     link: UUID
+    session: UUID
+    #: SHA-256 of what the browser's cookie says; empty where a session was to end with its service.
+    digest: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnded(Event):
+    """Whoever had a session ended it."""
+
     session: UUID

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID, uuid4
 
-from es_power.domain.access import LinkIssued, Role, SessionOpened, TokenIssued, TokenRevoked, digest
-from es_power.domain.events import Event, Label
+from es_power.domain.access import LinkIssued, Role, SessionEnded, SessionOpened, TokenIssued, TokenRevoked, digest
+from es_power.domain.events import Event, Label, Position
 from es_power.domain.ports import Append, EventLog, LabelText, Write
 from es_power.domain.streams import ACCESS
 from es_power.domain.time import Timestamp
@@ -59,9 +59,14 @@ async def issue_link(log: EventLog, link: UUID, *, role: Role, by: str, at: Time
     await _say(log, by, lambda who: LinkIssued(observed_at=at, link=link, role=role, by=who))
 
 
-async def open_session(log: EventLog, link: UUID, session: UUID, *, at: Timestamp) -> None:
-    """Record that a link was used."""
-    await _append(log, SessionOpened(observed_at=at, link=link, session=session))
+async def open_session(log: EventLog, link: UUID, secret: str, *, at: Timestamp) -> Position:
+    """Record that a link was used, and opened the session of this secret."""
+    return await _append(log, SessionOpened(observed_at=at, link=link, session=uuid4(), digest=digest(secret)))
+
+
+async def end_session(log: EventLog, session: UUID, *, at: Timestamp) -> None:
+    """Record that whoever had a session ended it."""
+    await _append(log, SessionEnded(observed_at=at, session=session))
 
 
 async def _say(log: EventLog, by: str, fact: Callable[[Label], Event], texts: Sequence[LabelText] = ()) -> None:
@@ -69,11 +74,10 @@ async def _say(log: EventLog, by: str, fact: Callable[[Label], Event], texts: Se
     await _append(log, fact(who), [*texts, text])
 
 
-async def _append(log: EventLog, event: Event, texts: Sequence[LabelText] = ()) -> None:
+async def _append(log: EventLog, event: Event, texts: Sequence[LabelText] = ()) -> Position:
     while True:
         write = Write(stream=ACCESS, expected=await log.version(ACCESS), events=(event,))
         try:
-            await log.append(Append(writes=(write,), labels=tuple(texts)))
+            return await log.append(Append(writes=(write,), labels=tuple(texts)))
         except ConcurrentAppendError:
             continue  # somebody else spoke first; the two do not contradict each other
-        return

@@ -1,10 +1,19 @@
-"""The tokens that let somebody in over HTTP, as a fold over the stream in which they are made and revoked."""
+"""The tokens and sessions that let somebody in over HTTP, as folds over the stream in which they begin and end."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from es_power.domain.access import Role, TokenIssued, TokenRevoked, digest
+from es_power.domain.access import (
+    SESSION_LASTS,
+    LinkIssued,
+    Role,
+    SessionEnded,
+    SessionOpened,
+    TokenIssued,
+    TokenRevoked,
+    digest,
+)
 from es_power.domain.events import Label, Recorded
 from es_power.domain.time import Timestamp
 
@@ -46,3 +55,56 @@ class Tokens:
     def __iter__(self) -> Iterator[Token]:
         """All of them, in the order in which they were made."""
         return iter(self._by_digest.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A browser that came by a link."""
+
+    id: UUID
+    role: Role
+    #: Who asked for the link.
+    user: Label
+    ends: Timestamp
+
+
+class Sessions:
+    """All sessions that were opened and not ended, by the digest of what their cookies say."""
+
+    def __init__(self) -> None:
+        self._unused: dict[UUID, LinkIssued] = {}
+        self._by_digest: dict[bytes, Session] = {}
+
+    def apply(self, batch: Iterable[Recorded]) -> None:
+        """Fold what was recorded."""
+        for recorded in batch:
+            match recorded.event:
+                case LinkIssued() as link:
+                    self._unused[link.link] = link
+                case SessionOpened() as opened:
+                    self._open(opened)
+                case SessionEnded(session=ended):
+                    self.end(ended)
+                case _:
+                    pass
+
+    def find(self, secret: str, *, now: Timestamp) -> Session | None:
+        """The session of this secret, while it lasts."""
+        session = self._by_digest.get(digest(secret))
+        return session if session is not None and now < session.ends else None
+
+    def end(self, session: UUID) -> None:
+        """End a session."""
+        self._by_digest = {key: each for key, each in self._by_digest.items() if each.id != session}
+
+    def _open(self, opened: SessionOpened) -> None:
+        link = self._unused.pop(opened.link, None)
+        if link is None or not opened.digest:
+            return
+        self._by_digest = {key: each for key, each in self._by_digest.items() if each.ends > opened.observed_at}
+        self._by_digest[opened.digest] = Session(
+            id=opened.session,
+            role=link.role,
+            user=link.by,
+            ends=Timestamp(opened.observed_at + SESSION_LASTS),
+        )

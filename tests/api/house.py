@@ -84,6 +84,7 @@ async def running(
         access = Access(
             tokens=house.tokens,
             sessions=house.sessions,
+            clock=house.clock,
             hosts=settings.api.hosts,
             operators=settings.act.operators,
             rate=rate,

@@ -23,7 +23,7 @@ async function listed(page) {
 }
 
 step('a killed service is seen to be gone, and what happened meanwhile comes exactly once', async ({ visitor, world }) => {
-  visitor.forgive(/ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED_ENCODING|status of 401/)
+  visitor.forgive(/ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED_ENCODING/)
   const page = await visitor.enter('read')
   const { instance } = (await visitor.rows()).find((row) => row.name === 'web-11')
   const before = (await listed(page)).at(-1)
@@ -33,9 +33,6 @@ step('a killed service is seen to be gone, and what happened meanwhile comes exa
   for (const why of ['one', 'two', 'three']) await world.declare(instance, 'stopped', why)
 
   await world.start()
-  // Sessions end with their service; the page waits for a new one, and says how to have it.
-  await page.getByText('es-power ui').first().waitFor()
-  await (await visitor.another(await world.link('read'))).close()
   await until(() => visitor.pill(), (said) => said === 'LIVE')
   await visitor.sees('web-11', 'shut off')
   await world.act('web-12', 'suspend')
@@ -46,6 +43,21 @@ step('a killed service is seen to be gone, and what happened meanwhile comes exa
   assert.deepEqual(since.slice(0, items.length), items.map((fact) => fact.position))
   assert.deepEqual(since, since.map((_, index) => before + 1 + index))
   assert.equal(items.filter((fact) => fact.kind === 'RecordDeclared').length, 3)
+})
+
+step('a session that ended is said to have, and a link in another tab brings all tabs back', async ({ visitor, world }) => {
+  visitor.forgive(/status of 401/)
+  const page = await visitor.enter('operate')
+  await page.evaluate(async () => {
+    const { csrf } = await (await fetch('/v1/session')).json()
+    await fetch('/v1/session', { method: 'DELETE', headers: { 'X-CSRF-Token': csrf } })
+  })
+  await world.act('web-12', 'destroy')
+  await page.getByText('es-power ui').first().waitFor()
+
+  await (await visitor.another(await world.link('operate'))).close()
+  await until(() => visitor.pill(), (said) => said === 'LIVE')
+  await visitor.sees('web-12', 'shut off')
 })
 
 step('what breaks the policy, complains or asks elsewhere is noticed', async ({ visitor }) => {
