@@ -76,8 +76,11 @@ def played(writers: Forks, template: Path, fault: Fault | None, *, hasty: bool =
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
         assert strace.stderr is not None
         assert "attached" in strace.stderr.readline()
-        (place / "gate").write_text("go")
+        # Opened for reading too: a writer that is killed before it comes to its gate is not waited for there.
+        gate = os.open(place / "gate", os.O_RDWR)
+        os.write(gate, b"go")
         ended = writers.wait()
+        os.close(gate)
         strace.stderr.read()
     yield place, ended, trace.read_text().splitlines()
 
