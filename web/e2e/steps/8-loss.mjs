@@ -2,6 +2,9 @@
 import assert from 'node:assert/strict'
 import { step, until } from '../steps.mjs'
 
+/** What a browser says of a service that is gone. */
+const GONE = /ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED_ENCODING/
+
 /** All positions in the list of events, oldest first: it is scrolled through, since only what is in sight is there. */
 async function listed(page) {
   const found = await page.locator('.events ol').evaluate(async (list) => {
@@ -23,7 +26,7 @@ async function listed(page) {
 }
 
 step('a killed service is seen to be gone, and what happened meanwhile comes exactly once', async ({ visitor, world }) => {
-  visitor.forgive(/ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED_ENCODING/)
+  visitor.forgive(GONE)
   const page = await visitor.enter('read')
   const { instance } = (await visitor.rows()).find((row) => row.name === 'web-11')
   const before = (await listed(page)).at(-1)
@@ -46,17 +49,20 @@ step('a killed service is seen to be gone, and what happened meanwhile comes exa
 })
 
 step('a session that ended is said to have, and a link in another tab brings all tabs back', async ({ visitor, world }) => {
+  visitor.forgive(GONE)
   visitor.forgive(/status of 401/)
   const page = await visitor.enter('operate')
   await page.evaluate(async () => {
     const { csrf } = await (await fetch('/v1/session')).json()
     await fetch('/v1/session', { method: 'DELETE', headers: { 'X-CSRF-Token': csrf } })
   })
-  await world.act('web-12', 'destroy')
+  await world.kill()
+  await world.start()
   await page.getByText('es-power ui').first().waitFor()
 
   await (await visitor.another(await world.link('operate'))).close()
   await until(() => visitor.pill(), (said) => said === 'LIVE')
+  await world.act('web-12', 'destroy')
   await visitor.sees('web-12', 'shut off')
 })
 
