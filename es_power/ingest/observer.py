@@ -266,8 +266,9 @@ class Observer:
         named, labels = naming(names, at)
 
         if overflows:
-            # By itself and first: on a full disk there is room for it, and none for the rest.
-            await self._open_gap(overflows[0].after.event.observed_at, GapReason.OVERFLOW)
+            # By itself and first: on a full disk there is room for it, and none for the rest, so it begins before that.
+            first = batch[0].after if isinstance(batch[0], Overflow) else batch[0]
+            await self._open_gap(first.event.observed_at, GapReason.OVERFLOW)
 
         def stored() -> None:
             self._stored = {id(item): item for item in batch}

@@ -67,6 +67,15 @@ BEGINNING: list[Step] = [
     ("declare", (2, VmState.STOPPED, None), {}),
     ("wait", (1.0,), {}),
 ]
+#: More than there is room for comes, and the log takes the record of that and no more before the service ends.
+OVERFLOWN: list[Step] = [
+    *BEGINNING,
+    *([("act", (1, "start"), {})] * 2),
+    ("burst", (1,), {}),
+    *([("act", (1, "start"), {})] * 5),
+    ("refuse", (), {"forgetful": True}),
+    ("stop", (), {}),
+]
 DISAGREE = step("disagree", NUMBER, st.sampled_from([VmState.ACTIVE, VmState.STOPPED]))
 STEPS = st.one_of(LIFE, LIFE, LIFE, DISAGREE, PEOPLE, TIME, TIME, SERVICE, DAEMON, LOG)
 PROGRAMS = st.lists(STEPS, min_size=10, max_size=40).map(lambda drawn: [*BEGINNING, *drawn])
@@ -77,6 +86,9 @@ PROGRAMS = st.lists(STEPS, min_size=10, max_size=40).map(lambda drawn: [*BEGINNI
 @example([*BEGINNING, ("disagree", (1, VmState.ACTIVE), {}), ("crash", (), {}), ("clear", (1,), {})])
 @example([*BEGINNING, ("burst", (1,), {}), ("yield_", (7,), {}), ("stop", (), {})])
 @example([*BEGINNING, ("act", (1, "suspend"), {}), ("sweep", (), {}), ("yield_", (3,), {}), ("crash", (), {})])
+@example(
+    [*BEGINNING, ("act", (1, "start"), {}), ("burst", (1,), {}), ("refuse", (), {"forgetful": True}), ("stop", (), {})]
+)
 @settings(max_examples=80, deadline=None)
 def test_whatever_happens_what_is_said_is_true_in_the_end(program: list[Step]) -> None:
     play(program)
