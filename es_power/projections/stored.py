@@ -33,7 +33,8 @@ def words(store: Store, instances: Collection[InstanceId], *, after: Position, u
             lead.c.stream == vms.stream,
             lead.c.position <= after,
             lead.c.power_state.in_(_ON),
-            lead.c.kind.in_(WORDS),
+            # An event that changed nothing may be one that says nothing of power, such as DEFINED.
+            sa.or_(lead.c.kind == StateObserved.__name__, sa.and_(lead.c.changed, lead.c.kind.in_(WORDS))),
             sa.not_(lead.c.stale),
         )
         .order_by(lead.c.position.desc())

@@ -13,7 +13,7 @@ from es_power.domain.ports import Append, Write
 from es_power.domain.streams import imported, is_told
 from es_power.domain.time import SECOND, Timestamp
 from es_power.log import open_log
-from es_power.projections import past, snapshots, store as tables, times
+from es_power.projections import loading, past, snapshots, store as tables, times
 from es_power.projections.as_of import bounds, fold_as_of, moment_at, moment_of
 from es_power.projections.fleet import Fleet
 from es_power.projections.power_state import digest
@@ -28,7 +28,7 @@ from tests.property.logs import ACTS, LOGS, VMS, Act, write
 def small() -> Iterator[None]:
     """A few records to a block, and to a snapshot."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (past, tables, times):
+        for module in (past, loading, times):
             patch.setattr(module, "BLOCK", 5)
         patch.setattr(tables, "EVERY", 7)
         yield

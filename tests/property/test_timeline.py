@@ -24,7 +24,7 @@ from es_power.projections.uptime import summed
 from es_power.projections.window import Window
 from es_power.testing.facts import T0, Facts, vm
 from tests.property.logs import LOGS, Act
-from tests.unit.story import Story
+from tests.unit.story import RUNNING, Story
 
 PACES = st.lists(st.sampled_from([1, 1, 1, 7, 300, 600, 601, 1501]), min_size=1, max_size=7)
 ALL = [vm(number) for number in range(1, 5)]
@@ -243,6 +243,19 @@ def test_reading_only_what_bears_on_a_time_tells_what_reading_all_of_it_tells(
     assert {each: _plain(segments) for each, segments in there.items()} == {
         each: _plain(segments) for each, segments in found.items()
     }
+
+
+async def test_an_event_that_says_nothing_of_power_hides_no_observation(path: Path) -> None:
+    story = write([], [1])
+    story.sweep({ALL[0]: RUNNING})
+    story.announce(ALL[0], 0, 0)  # defined
+    since = Timestamp(story.now + 600 * SECOND)
+    await story.write(path)
+
+    async with open_log(path) as log:
+        [found] = await timeline(await look(log), since=since, until=Timestamp(since + 1), now=since + SECOND)
+
+    assert [segment.state for segment in found.segments] == ["RUNNING"]
 
 
 def _plain(segments: Sequence[Segment]) -> list[tuple[object, ...]]:
