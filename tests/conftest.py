@@ -1,6 +1,7 @@
 """What holds for every test: none depends on the speed of its machine, and none is counted that need not be."""
 
 import gc
+import os
 from pathlib import Path
 from typing import Final
 
@@ -8,7 +9,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
+# The same cases on every machine, so that what fails there fails here. Other cases: HYPOTHESIS=new make test TESTS=...
+settings.register_profile("new", settings.get_profile("any machine"))
+settings.register_profile("same", settings.get_profile("any machine"), derandomize=True, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS", "same"))
 
 UNCOUNTED: Final = ("stateful", "torture", "unit/projections/test_migration_orders.py")
 """What runs a long time, and no line of the domain or the log that no other test runs: counting the lines that are run

@@ -245,14 +245,14 @@ def test_reading_only_what_bears_on_a_time_tells_what_reading_all_of_it_tells(
     }
 
 
-async def test_an_event_that_says_nothing_of_power_hides_no_observation(path: Path) -> None:
+async def test_an_event_that_says_nothing_of_power_hides_no_observation(tmp_path: Path) -> None:
     story = write([], [1])
     story.sweep({ALL[0]: RUNNING})
     story.announce(ALL[0], 0, 0)  # defined
     since = Timestamp(story.now + 600 * SECOND)
-    await story.write(path)
+    await story.write(place := tmp_path / "log.db")
 
-    async with open_log(path) as log:
+    async with open_log(place) as log:
         [found] = await timeline(await look(log), since=since, until=Timestamp(since + 1), now=since + SECOND)
 
     assert [segment.state for segment in found.segments] == ["RUNNING"]
