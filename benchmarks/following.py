@@ -72,7 +72,9 @@ async def _served(path: Path, clients: int, events: int) -> tuple[list[float], l
         nursery.start_soon(follower.run, folded)
         await follower.caught_up()
         settle_memory()
-        access = Access(tokens=house.tokens, sessions=house.sessions, hosts=(), operators=(), rate=1e9)
+        access = Access(
+            tokens=house.tokens, sessions=house.sessions, clock=house.clock, hosts=(), operators=(), rate=1e9
+        )
         socket = path.with_name("api.sock")
         with unix_socket(socket, "[api] socket") as listening:
             app = make_app()

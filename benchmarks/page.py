@@ -20,6 +20,7 @@ from es_power.api.app import make_app
 from es_power.api.gate import Gate
 from es_power.api.house import House
 from es_power.api.listen import serving, shown, tcp_socket
+from es_power.api.routes_session import offer_link
 from es_power.domain.access import Role
 from es_power.domain.events import InstanceId, LifecycleEvent
 from es_power.domain.ports import Append, Write
@@ -163,10 +164,12 @@ async def _served(path: Path) -> AsyncIterator[tuple[House, str]]:
             nursery.start_soon(follower.run, folded)
             await follower.caught_up()
             settle_memory()
-            access = Access(tokens=house.tokens, sessions=house.sessions, hosts=(), operators=(), rate=1e9)
-            _, secret = house.sessions.offer("bench", Role.READ)
+            access = Access(
+                tokens=house.tokens, sessions=house.sessions, clock=house.clock, hosts=(), operators=(), rate=1e9
+            )
+            link = await offer_link(house, "bench", Role.READ)
             async with serving(Gate(make_app(), house, access), [tcp]):
-                yield house, f"{url}/session?link={secret}"
+                yield house, f"{url}{link}"
         nursery.cancel_scope.cancel()
 
 
