@@ -3,7 +3,7 @@
 import json
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +142,7 @@ async def _visited(log: Path, size: Size) -> dict[str, Any]:
             looked = json.loads(await anext(lines))
             heaps.append(looked["heap"])
             nodes.append(looked["nodes"])
+        await lines.aclose()
         await browser.stdin.aclose()
         await browser.wait()
     return found | {"heaps": heaps, "nodes": nodes}
@@ -173,7 +174,7 @@ async def _served(path: Path) -> AsyncIterator[tuple[House, str]]:
         nursery.cancel_scope.cancel()
 
 
-async def _lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[str]:
+async def _lines(stream: trio.abc.ReceiveStream) -> AsyncGenerator[str]:
     rest = b""
     async for part in stream:
         *whole, rest = (rest + part).split(b"\n")
