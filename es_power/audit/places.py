@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from es_power.audit.notes import Note, in_one_line, read_checkpoint
+from es_power.log.folders import sync
 
 SYSLOG: Final = Path("/dev/log")
 
@@ -55,7 +56,7 @@ class FilePlace:
         finally:
             os.close(file)
         if created:
-            _sync(self.path.parent)
+            sync(self.path.parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class FolderPlace:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(whole)
-        _sync(self.path)
+        sync(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +131,3 @@ def beside(place: Place, log: Path) -> Beside | None:
 def _device(folder: Path) -> int:
     """The device of a directory, or of where it would be made."""
     return next(each for each in (folder, *folder.parents) if each.exists()).stat().st_dev
-
-
-def _sync(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
