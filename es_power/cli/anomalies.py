@@ -15,8 +15,9 @@ from es_power.cli.options import (
     UtcOption,
     ask,
     place,
+    read_time,
 )
-from es_power.cli.spans import SinceOption, UntilOption, VmsArgument, read_time, take_span
+from es_power.cli.spans import SinceOption, UntilOption, VmsArgument, take_span
 from es_power.log import SqlLog
 from es_power.output import Format, Row
 from es_power.projections.anomalies import anomalies as ask_anomalies

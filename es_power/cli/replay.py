@@ -23,8 +23,8 @@ from es_power.cli.options import (
     find_moment,
     note,
     place,
+    read_time,
 )
-from es_power.cli.spans import read_time
 from es_power.domain.policy import Policy, get_policy
 from es_power.domain.time import Timestamp
 from es_power.log import SqlLog

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from es_power import timewords
 from es_power.cli.options import find_moment, take_view
 from es_power.domain.time import Timestamp
 from es_power.ingest.clock import now
@@ -37,14 +36,6 @@ class Span:
     since: Timestamp
     until: Timestamp
     now: Timestamp
-
-
-def read_time(text: str, flag: str, *, zone: tzinfo | None) -> Timestamp:
-    """Read a TIME."""
-    try:
-        return timewords.parse(text, now=now(), zone=zone)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=f"'{flag}'") from error
 
 
 async def take_span(

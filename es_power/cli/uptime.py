@@ -17,8 +17,9 @@ from es_power.cli.options import (
     UtcOption,
     ask,
     place,
+    read_time,
 )
-from es_power.cli.spans import SinceOption, UntilOption, VmsArgument, read_time, take_span
+from es_power.cli.spans import SinceOption, UntilOption, VmsArgument, take_span
 from es_power.domain.time import Timestamp
 from es_power.ingest.clock import now
 from es_power.log import SqlLog
