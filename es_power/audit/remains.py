@@ -20,9 +20,9 @@ from es_power.domain.streams import observed_host
 from es_power.log.chain import GENESIS, Row, link
 from es_power.log.database import Database
 from es_power.log.pruned import Pruned
+from es_power.log.queries import BEFORE_ALL
 
 _BATCH: Final = 256
-_FIRST: Final = -(2**63)
 
 
 def digests_said(connection: sa.Connection, database: Database, cut: Position) -> Collection[bytes]:
@@ -51,7 +51,7 @@ def check_remains(  # noqa: PLR0917 (what it needs of the one pass that it is a 
         )
     ends: dict[int, bytes] = {}
     waited = set(pruned.kept)
-    after = _FIRST
+    after = BEFORE_ALL
     while rows := [row for row in read(after, _BATCH) if row[0] <= pruned.position]:
         for row in rows:
             if reason := _wrong(row, pruned, streams, ends):

@@ -13,6 +13,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -37,8 +38,8 @@ from es_power.log.chain import Chain, Row
 from es_power.log.codec import shared_codec
 from es_power.log.database import Database
 from es_power.log.pruned import hashes_there, read_pruned, read_state
-from es_power.log.queries import ROW, fetch_rows, walk_rows
-from es_power.log.schema import HEAD, RECORDS, STREAMS, TREE
+from es_power.log.queries import BEFORE_ALL, fetch_rows, rows_after, walk_rows
+from es_power.log.schema import HEAD, STREAMS, TREE
 from es_power.log.upgrade import check_schema
 
 __all__ = ["examine", "verify"]
@@ -46,10 +47,8 @@ __all__ = ["examine", "verify"]
 Progress = Callable[[Position], None]
 
 _BATCH: Final = 256  # records, with what is made of them, that fit in the processor's cache; a whole subtree
-_FIRST: Final = -(2**63)
 
-# Written once: to have SQLAlchemy write them takes as long as to check a thousand records.
-_RECORDS: Final = str(sa.select(*(RECORDS.c[name] for name in ROW)))
+# Written once: to have SQLAlchemy write it takes as long as to check a thousand records.
 _STREAMS: Final = str(sa.select(*(STREAMS.c[name] for name in ("no", "id", "name", "version", "hash"))))
 
 
@@ -191,9 +190,10 @@ class _Examination:
                 )
             else:
                 self._claims.append(claim)
+            read = partial(rows_after, self._connection)
             said = digests_said(self._connection, self._database, pruned.position)
             self._damage += check_remains(
-                pruned, said, pruned.digest(read_state(self._connection) or b""), self._streams, self._read, self._keep
+                pruned, said, pruned.digest(read_state(self._connection) or b""), self._streams, read, self._keep
             )
         self._claims += claims_inside(self._connection, self._database, self._keys)
         return True
@@ -201,7 +201,7 @@ class _Examination:
     def _records(self) -> bool:
         """Check each record, and compute the tree; whether all were as they were written."""
         sizes = deque(sorted({claim.size for claim in self._claims if claim.size >= self._edge.size}))
-        for rows in walk_rows(self._connection, self._pruned or _FIRST, _BATCH):
+        for rows in walk_rows(self._connection, self._pruned or BEFORE_ALL, _BATCH):
             begin = self._chain.position
             try:
                 self._chain.check_all(rows, self._streams)
@@ -212,10 +212,6 @@ class _Examination:
             self._take(rows, sizes)
             self._progress(self._chain.position)
         return self._closed()
-
-    def _read(self, after: int, count: int) -> list[Row]:
-        """So many of the records that stand after a position, whether or not positions are missing between."""
-        return fetch_rows(self._connection, f"{_RECORDS} WHERE position > {after} ORDER BY position LIMIT {count}")
 
     def _keep(self, rows: Sequence[Row]) -> None:
         """Take in records that were kept of what was pruned."""
@@ -239,7 +235,7 @@ class _Examination:
         """Say what is wrong with the record that does not fit."""
 
         def read(after: int, count: int) -> list[Row]:
-            return self._read(after or _FIRST, count)
+            return rows_after(self._connection, after or BEFORE_ALL, count)
 
         wrong = set(check_names(self._streams, _id_of))
         damage = name_break(self._connection, self._chain, self._streams, broken, read)

@@ -34,6 +34,9 @@ A bare tuple, since a named one costs more to build than the record costs to dec
 ROW: Final = ("position", "stream", "version", "recorded_at", "topic", "state", "hash")
 """The columns of a record that its hash is computed and checked from, in the order of `Row`."""
 
+BEFORE_ALL: Final = -(2**63)
+"""Before every position that a database can hold, also those that no log gives."""
+
 # Written once: to have SQLAlchemy write it takes as long as to check a thousand records.
 _WALK: Final = str(sa.select(*(RECORDS.c[name] for name in ROW)))
 _WALKED: Final = 10_000  # records of one statement, which PostgreSQL's driver holds at once
@@ -316,15 +319,22 @@ def fetch_rows(connection: sa.Connection, sql: str, *parameters: int) -> list[Ro
     )
 
 
+def rows_after(connection: sa.Connection, after: int, count: int) -> list[Row]:
+    """So many of the records that stand after a position, whether or not positions are missing between."""
+    return fetch_rows(connection, _after(after, count))
+
+
+def _after(after: int, count: int) -> str:
+    return f"{_WALK} WHERE position > {after} ORDER BY position LIMIT {count}"
+
+
 def walk_rows(connection: sa.Connection, after: int, size: int) -> Iterator[list[Row]]:
     """Give all records that stand after a position, so many at a time, whether or not positions are missing between.
 
     One statement for many of these: to begin one costs as much as to read a hundred records.
     """
     while True:
-        cursor = connection.exec_driver_sql(
-            f"{_WALK} WHERE position > {after} ORDER BY position LIMIT {_WALKED}"
-        ).cursor
+        cursor = connection.exec_driver_sql(_after(after, _WALKED)).cursor
         last = after
         try:
             while rows := cast(list[Row], cursor.fetchmany(size)):
@@ -333,7 +343,7 @@ def walk_rows(connection: sa.Connection, after: int, size: int) -> Iterator[list
         except sqlite3.OperationalError as error:
             if not undecodable(error):
                 raise
-            rows = fetch_rows(connection, f"{_WALK} WHERE position > {after} ORDER BY position LIMIT {size}")
+            rows = rows_after(connection, after, size)
             yield rows
             after = rows[-1][0]
         finally:
