@@ -1,9 +1,11 @@
 """What the routes have in common: how a question is put, and how its answer is sent."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, Final
 
+import trio
 from fastapi import Depends, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,7 +14,7 @@ from es_power import timewords
 from es_power.api.access import Principal
 from es_power.api.house import House
 from es_power.api.pages import MOST, Page
-from es_power.api.problems import INVALID, POSITION, ProblemError
+from es_power.api.problems import INVALID, POSITION, TOO_MANY, ProblemError
 from es_power.domain.events import START, Position
 from es_power.domain.time import NEVER, Timestamp
 from es_power.output import Column, Plain, Row, as_json, plain
@@ -183,6 +185,19 @@ def read_time(text: str, name: str) -> Timestamp:
         raise invalid([{"in": "query", "name": name, "problem": NO_TIME}])
     # A leap second is the last one of its minute here: no clock of ours shows it.
     return timewords.parse(f"{text[:17]}59{text[19:]}" if text[17:19] == "60" else text, now=NEVER)
+
+
+@contextmanager
+def alone(turn: trio.Semaphore, taken: str) -> Iterator[None]:
+    """Do what takes a processor for a while for one who asks at a time; `taken` tells whoever comes meanwhile."""
+    try:
+        turn.acquire_nowait()
+    except trio.WouldBlock as error:
+        raise ProblemError(TOO_MANY, taken, headers={"Retry-After": "10"}) from error
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 # ------------------------------------------------------------------------------------------------------- answers

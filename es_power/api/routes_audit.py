@@ -1,7 +1,5 @@
 """The seal: checkpoints, proofs, parts of the log with them, and whether the whole log is as it was written."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Final
 
 import trio
@@ -22,6 +20,7 @@ from es_power.api.asking import (
     Now,
     TheHouse,
     Then,
+    alone,
     answer,
     etag,
     instant,
@@ -171,7 +170,7 @@ async def verify(
         keys = [VerifierKey.read(key)] if key is not None else []
     except NoteError as error:
         raise invalid([{"in": "query", "name": "key", "problem": NO_KEY_GIVEN}]) from error
-    with _alone(house):
+    with alone(house.examining, "somebody is given one already"):
         verdict = await verify_log(house.log, keys=keys)
     body = as_json(plain(verdict_row(verdict), VERDICT))
     return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
@@ -207,7 +206,7 @@ async def export(
     else:
         last = await trio.to_thread.run_sync(newest_size, house.log.database, house.checkpoints)
     instances = [await find(now, vm)] if vm is not None else []
-    with _alone(house):
+    with alone(house.examining, "somebody is given one already"):
         try:
             dossier = await make_dossier(
                 now, after=after, until=last, instances=instances, checkpoints=house.checkpoints, most=_MOST_FACTS
@@ -218,19 +217,6 @@ async def export(
         body = await trio.to_thread.run_sync(dossier.zipped, name)
     headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}.zip"'}
     return Response(body, 200, headers, "application/zip")
-
-
-@contextmanager
-def _alone(house: House) -> Iterator[None]:
-    """Do what takes a processor for a while for one who asks at a time."""
-    try:
-        house.examining.acquire_nowait()
-    except trio.WouldBlock as error:
-        raise ProblemError(TOO_MANY, "somebody is given one already", headers={"Retry-After": "10"}) from error
-    try:
-        yield
-    finally:
-        house.examining.release()
 
 
 async def _kept(house: House, now: View) -> list[tuple[Position, CheckpointSealed]]:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from es_power.answers.whatif import COMPARISON, comparison_row
 from es_power.api import wire, wire_replay
-from es_power.api.asking import Now, TheHouse, answer, invalid, read_moment, read_time
+from es_power.api.asking import Now, TheHouse, alone, answer, invalid, read_moment, read_time
 from es_power.api.describe import answers
 from es_power.api.problems import (
     DAMAGED,
@@ -74,18 +74,12 @@ async def replays(request: Request, house: TheHouse, said: wire_replay.ReplayWis
     until = (await read_moment(house, said.until, "until")).position if said.until is not None else house.position
     if (records := until - await house.log.pruned_up_to()) > _MOST:
         raise ProblemError(TOO_SLOW, f"it has {records} records: `es-power replay` has time for them")
-    try:
-        house.replaying.acquire_nowait()
-    except trio.WouldBlock as error:
-        raise ProblemError(TOO_MANY, "a replay is under way already", headers={"Retry-After": "10"}) from error
-    try:
+    with alone(house.replaying, "a replay is under way already"):
         compared = await _while_it_is_waited_for(
             request,
             lambda: compare(house.log, _side(said.policy), _side(said.against), since=since, until=until),
         )
         row = await comparison_row(house.log, compared, limit=said.limit)
-    finally:
-        house.replaying.release()
     return Response(as_json(plain(row, COMPARISON)), 200, {"Cache-Control": "no-store"}, "application/json")
 
 
