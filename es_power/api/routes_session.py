@@ -51,7 +51,7 @@ async def make_link(
 async def offer_link(house: House, user: str, role: Role) -> str:
     """Make a link, which is recorded; give its path."""
     link, secret = house.links.offer()
-    await access.issue_link(house.log, link, role=role, by=user, at=house.clock())
+    house.sessions.take(await access.issue_link(house.log, link, role=role, by=user, at=house.clock()))
     return f"/session?link={secret}"
 
 
@@ -81,13 +81,12 @@ async def use_link(
         raise ProblemError(UNAUTHENTICATED, "that link was used already, is too old, or never was one: `es-power ui`")
     secret = access.make_secret()
     try:
-        opened = await access.open_session(house.log, used.id, secret, at=house.clock())
+        # Taken in at once: the page asks for what only a session is given before it can be folded.
+        house.sessions.take(await access.open_session(house.log, used.id, secret, at=house.clock()))
     except LogError:
         # Nobody gets the session, and who tries again needs the link.
         house.links.put_back(link, used)
         raise
-    # The page asks at once for what only a session that is folded is given.
-    await house.view_at_least(opened)
     response = Response(status_code=303, headers={"Location": "/", "Cache-Control": "no-store"})
     response.set_cookie(
         COOKIE,

@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from es_power.domain.access import LinkIssued, Role, SessionEnded, SessionOpened, TokenIssued, TokenRevoked, digest
-from es_power.domain.events import Event, Label, Position
+from es_power.domain.events import Event, Label
 from es_power.domain.ports import Append, EventLog, LabelText, Write
 from es_power.domain.streams import ACCESS
 from es_power.domain.time import Timestamp
@@ -54,13 +54,13 @@ async def revoke_token(log: EventLog, token: UUID, *, by: str, at: Timestamp) ->
     await _say(log, by, lambda who: TokenRevoked(observed_at=at, token=token, by=who))
 
 
-async def issue_link(log: EventLog, link: UUID, *, role: Role, by: str, at: Timestamp) -> None:
-    """Record that somebody asked for a link into the page."""
-    await _say(log, by, lambda who: LinkIssued(observed_at=at, link=link, role=role, by=who))
+async def issue_link(log: EventLog, link: UUID, *, role: Role, by: str, at: Timestamp) -> Event:
+    """Record that somebody asked for a link into the page, and give that fact."""
+    return await _say(log, by, lambda who: LinkIssued(observed_at=at, link=link, role=role, by=who))
 
 
-async def open_session(log: EventLog, link: UUID, secret: str, *, at: Timestamp) -> Position:
-    """Record that a link was used, and opened the session of this secret."""
+async def open_session(log: EventLog, link: UUID, secret: str, *, at: Timestamp) -> Event:
+    """Record that a link was used, and opened the session of this secret; give that fact."""
     return await _append(log, SessionOpened(observed_at=at, link=link, session=uuid4(), digest=digest(secret)))
 
 
@@ -69,15 +69,16 @@ async def end_session(log: EventLog, session: UUID, *, at: Timestamp) -> None:
     await _append(log, SessionEnded(observed_at=at, session=session))
 
 
-async def _say(log: EventLog, by: str, fact: Callable[[Label], Event], texts: Sequence[LabelText] = ()) -> None:
+async def _say(log: EventLog, by: str, fact: Callable[[Label], Event], texts: Sequence[LabelText] = ()) -> Event:
     who, text = make_label(by)
-    await _append(log, fact(who), [*texts, text])
+    return await _append(log, fact(who), [*texts, text])
 
 
-async def _append(log: EventLog, event: Event, texts: Sequence[LabelText] = ()) -> Position:
+async def _append(log: EventLog, event: Event, texts: Sequence[LabelText] = ()) -> Event:
     while True:
         write = Write(stream=ACCESS, expected=await log.version(ACCESS), events=(event,))
         try:
-            return await log.append(Append(writes=(write,), labels=tuple(texts)))
+            await log.append(Append(writes=(write,), labels=tuple(texts)))
         except ConcurrentAppendError:
             continue  # somebody else spoke first; the two do not contradict each other
+        return event

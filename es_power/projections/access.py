@@ -14,7 +14,7 @@ from es_power.domain.access import (
     TokenRevoked,
     digest,
 )
-from es_power.domain.events import Label, Recorded
+from es_power.domain.events import Event, Label, Recorded
 from es_power.domain.time import Timestamp
 
 
@@ -78,15 +78,19 @@ class Sessions:
     def apply(self, batch: Iterable[Recorded]) -> None:
         """Fold what was recorded."""
         for recorded in batch:
-            match recorded.event:
-                case LinkIssued() as link:
-                    self._unused[link.link] = link
-                case SessionOpened() as opened:
-                    self._open(opened)
-                case SessionEnded(session=ended):
-                    self.end(ended)
-                case _:
-                    pass
+            self.take(recorded.event)
+
+    def take(self, event: Event) -> None:
+        """Take in one fact; whoever recorded it need not wait until it is folded, which does nothing more then."""
+        match event:
+            case LinkIssued() as link:
+                self._unused[link.link] = link
+            case SessionOpened() as opened:
+                self._open(opened)
+            case SessionEnded(session=ended):
+                self.end(ended)
+            case _:
+                pass
 
     def find(self, secret: str, *, now: Timestamp) -> Session | None:
         """The session of this secret, while it lasts."""

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from es_power.api.access import Principal, Rates
+from es_power.api.house import House
 from es_power.domain.access import Role
 from es_power.domain.events import Position
 from es_power.domain.ports import Append
@@ -167,6 +168,17 @@ async def test_a_link_whose_use_the_log_did_not_take_is_good_once_more(
     assert refused.headers["retry-after"] == "5"
     assert "set-cookie" not in refused.headers
     assert entered.status_code == 303
+
+
+async def test_a_session_is_known_before_it_is_folded(api: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def late(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(House, "folded", late)
+    async with api.client(uid=None) as browser:
+        await session(api, browser)
+
+        assert (await browser.get("/v1/vms")).status_code == 200
 
 
 async def test_a_session_goes_on_over_a_restart_until_it_ends(night: os.PathLike[str]) -> None:
