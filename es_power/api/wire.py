@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from es_power.domain.access import Role
 from es_power.domain.states import UNKNOWN, PowerState
+from es_power.projections.marks import MarkKind
 
 T = TypeVar("T")
 
@@ -282,16 +283,6 @@ class Segment(Wire):
     position: int | None
     seconds: float
     shares: dict[str, float]
-
-
-class MarkKind(StrEnum):
-    """What a mark stands for."""
-
-    EVENT = "event"
-    OBSERVATION = "observation"
-    MISSED = "missed"
-    STALE = "stale"
-    COMMAND = "command"
 
 
 class Mark(Wire):
