@@ -33,7 +33,7 @@ def words(store: Store, instances: Collection[InstanceId], *, after: Position, u
             lead.c.stream == vms.stream,
             lead.c.position <= after,
             lead.c.power_state.in_(_ON),
-            # An event that changed nothing may be one that says nothing of power, such as DEFINED.
+            # As `shows_on` says.
             sa.or_(lead.c.kind == StateObserved.__name__, sa.and_(lead.c.changed, lead.c.kind.in_(WORDS))),
             sa.not_(lead.c.stale),
         )
@@ -84,6 +84,15 @@ def is_word(entry: Entry) -> bool:
     """Whether an entry is a word about a VM that was not refused and left a state, be it that the VM is gone."""
     observed = entry.kind == StateObserved.__name__
     return entry.kind in WORDS and not entry.stale and (entry.power_state is not None or observed)
+
+
+def shows_on(entry: Entry) -> bool:
+    """Whether an entry is a word by which a VM was on, and from which on its state can be told.
+
+    An event that changed nothing may be one that says nothing of power, such as DEFINED.
+    """
+    says = entry.kind == StateObserved.__name__ or (entry.changed and entry.kind in WORDS)
+    return says and not entry.stale and entry.power_state is not None and entry.power_state.is_on
 
 
 def logged(store: Store, instances: Collection[InstanceId], *, until: Position) -> list[Entry]:

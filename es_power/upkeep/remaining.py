@@ -18,7 +18,7 @@ import trio
 
 from es_power.audit.stored import Tree
 from es_power.domain.decisions import CommandEvent
-from es_power.domain.events import InstanceId, InstanceNamed, Position, StateObserved
+from es_power.domain.events import InstanceId, InstanceNamed, Position
 from es_power.domain.streams import command, observed_host, planner
 from es_power.errors import PruneError, SealBrokenError, UnknownEventError
 from es_power.log import SqlLog
@@ -32,7 +32,7 @@ from es_power.projections.quarantine import unreadable
 from es_power.projections.reader import BATCH
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.stop_commands import Derived
-from es_power.projections.stored import WORDS
+from es_power.projections.stored import shows_on
 from es_power.upkeep.cut import Cut
 
 NEAR: Final = 500
@@ -157,8 +157,7 @@ def _referred_to(models: ReadModels, entries: Iterable[Entry]) -> Iterator[Posit
             yield entry.position
             continue
         of = entry.stream, entry.instance
-        says = entry.kind == StateObserved.__name__ or (entry.changed and entry.kind in WORDS)
-        if says and entry.power_state is not None and entry.power_state.is_on and not entry.stale:
+        if shows_on(entry):
             since_on[of] = []
         since_on.setdefault(of, []).append(entry.position)
         if entry.changed:
