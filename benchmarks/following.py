@@ -8,26 +8,17 @@ import time
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import trio
 
 from benchmarks.figures import Figure, amount, at_most, percentile
 from benchmarks.logs import hosts, lifecycle, write
-from es_power.api.access import Access
-from es_power.api.app import make_app
-from es_power.api.gate import Gate
+from benchmarks.serving import served
 from es_power.api.house import House
-from es_power.api.listen import serving, unix_socket
+from es_power.api.listen import unix_socket
 from es_power.domain.events import LifecycleEvent
 from es_power.domain.ports import Append, Write
 from es_power.domain.time import Timestamp
-from es_power.ingest.clock import now
-from es_power.log import open_log
-from es_power.projections.follower import Follower
-from es_power.projections.store import Store
-from es_power.service import settle_memory
-from es_power.settings import Log, Settings
 
 _BETWEEN = 0.2
 """Seconds between two events, each of which all clients are sent."""
@@ -59,30 +50,11 @@ def measure(*, quick: bool = False) -> list[Figure]:
 
 
 async def _served(path: Path, clients: int, events: int) -> tuple[list[float], list[float]]:
-    settings = Settings(log=Log(path=str(path)))
-    async with open_log(path, mode="write") as log, trio.open_nursery() as nursery:
-        store = Store(log.database)
-        follower = await Follower.start(log, store)
-        house = House(log=log, store=store, follower=follower, settings=settings, clock=now, door=path)
-        await house.begin()
-
-        async def folded(batch: Any, _: Any) -> None:
-            await house.folded(batch)
-
-        nursery.start_soon(follower.run, folded)
-        await follower.caught_up()
-        settle_memory()
-        access = Access(
-            tokens=house.tokens, sessions=house.sessions, clock=house.clock, hosts=(), operators=(), rate=1e9
-        )
-        socket = path.with_name("api.sock")
-        with unix_socket(socket, "[api] socket") as listening:
-            app = make_app()
-            app.openapi()
-            async with serving(Gate(app, house, access), [listening]):
-                asked = await _ask(house, socket, 10 * events)
-                took = await _follow(house, socket, clients, events)
-        nursery.cancel_scope.cancel()
+    socket = path.with_name("api.sock")
+    with unix_socket(socket, "[api] socket") as listening:
+        async with served(path, listening) as house:
+            asked = await _ask(house, socket, 10 * events)
+            took = await _follow(house, socket, clients, events)
     return took, asked
 
 

@@ -15,22 +15,15 @@ import trio
 
 from benchmarks.figures import Figure, amount, at_most, percentile
 from benchmarks.logs import LIFE, hosts, lifecycle, write
-from es_power.api.access import Access
-from es_power.api.app import make_app
-from es_power.api.gate import Gate
+from benchmarks.serving import served
 from es_power.api.house import House
-from es_power.api.listen import serving, shown, tcp_socket
+from es_power.api.listen import shown, tcp_socket
 from es_power.api.routes_session import offer_link
 from es_power.domain.access import Role
 from es_power.domain.events import InstanceId, LifecycleEvent
 from es_power.domain.ports import Append, Write
 from es_power.domain.time import SECOND, Timestamp
 from es_power.ingest.clock import now
-from es_power.log import open_log
-from es_power.projections.follower import Follower
-from es_power.projections.store import Store
-from es_power.service import settle_memory
-from es_power.settings import Log, Settings
 
 _BENCH = Path(__file__).parents[1] / "web" / "bench"
 _AT_ONCE = 200
@@ -124,7 +117,7 @@ def _node(script: str, *arguments: object) -> Any:
 
 async def _visited(log: Path, size: Size) -> dict[str, Any]:
     """Serve the log, have the page opened, and let events happen; what was measured meanwhile."""
-    async with _served(log) as (house, url):
+    async with _offered(log) as (house, url):
         browser = await trio.lowlevel.open_process(
             ["node", _BENCH / "live.mjs", url, str(size.rounds), str(size.frames)],
             stdin=subprocess.PIPE,
@@ -149,29 +142,12 @@ async def _visited(log: Path, size: Size) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _served(path: Path) -> AsyncIterator[tuple[House, str]]:
-    settings = Settings(log=Log(path=str(path)))
-    async with open_log(path, mode="write") as log, trio.open_nursery() as nursery:
-        store = Store(log.database)
-        follower = await Follower.start(log, store)
-        with tcp_socket("127.0.0.1:0", "[api] listen") as tcp:
-            url = f"http://{shown(tcp)}"
-            house = House(log=log, store=store, follower=follower, settings=settings, clock=now, door=path, url=url)
-            await house.begin()
-
-            async def folded(batch: Any, _: Any) -> None:
-                await house.folded(batch)
-
-            nursery.start_soon(follower.run, folded)
-            await follower.caught_up()
-            settle_memory()
-            access = Access(
-                tokens=house.tokens, sessions=house.sessions, clock=house.clock, hosts=(), operators=(), rate=1e9
-            )
-            link = await offer_link(house, "bench", Role.READ)
-            async with serving(Gate(make_app(), house, access), [tcp]):
-                yield house, f"{url}{link}"
-        nursery.cancel_scope.cancel()
+async def _offered(log: Path) -> AsyncIterator[tuple[House, str]]:
+    """Serve the log at a port, and give the link to its page."""
+    with tcp_socket("127.0.0.1:0", "[api] listen") as listening:
+        url = f"http://{shown(listening)}"
+        async with served(log, listening, url) as house:
+            yield house, url + await offer_link(house, "bench", Role.READ)
 
 
 async def _lines(stream: trio.abc.ReceiveStream) -> AsyncGenerator[str]:
