@@ -15,6 +15,8 @@ await page.route('http://localhost/**', (route) => route.fulfill({
   contentType: 'text/html', body: `<!doctype html><html data-theme="light"><style>${style}</style><div id="page"></div></html>`,
 }))
 await page.goto('http://localhost/')
+// A module runs when the page comes to it, which may be after it was added.
 await page.addScriptTag({ type: 'module', content: outputFiles[0].text })
+await page.waitForFunction(() => globalThis.bench)
 console.log(JSON.stringify(await page.evaluate((sizes) => globalThis.bench(...sizes), process.argv.slice(2).map(Number))))
 await browser.close()
