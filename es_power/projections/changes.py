@@ -53,6 +53,8 @@ class Change:
     told: bool = False
     #: A fact by which another host showed the VM on at that moment.
     elsewhere: Fact | None = None
+    #: Whether another host had shown it on, without a break, since before it came here.
+    visiting: bool = False
 
     @property
     def is_end(self) -> bool:
@@ -116,8 +118,11 @@ def _is_of_no_account(change: Change) -> bool:
 def _is_a_failed_arrival(change: Change) -> bool:
     """Whether it ended where it had only begun to arrive: the VM went on running where it came from."""
     event = change.fact.event
-    announced = isinstance(event, LifecycleEvent) and (event.event, event.detail) not in _LEAVING
-    return change.elsewhere is not None and announced and change.to_state is not PowerState.RUNNING
+    if not isinstance(event, LifecycleEvent):
+        # An answer may know of the end before libvirt announces it, and does not say of what kind it was.
+        return change.visiting and not _is_on(change.to_state)
+    leaves = (event.event, event.detail) in _LEAVING
+    return change.elsewhere is not None and not leaves and change.to_state is not PowerState.RUNNING
 
 
 def _is_a_failed_departure(pause: Change | None, after: Change) -> bool:
@@ -165,6 +170,7 @@ def _seen(entries: Sequence[Entry], facts: Mapping[tuple[Position, int | None], 
             seen_until=entry.last_observed_at,
             prior=prior,
             elsewhere=_elsewhere(entry.stream, newest_of),
+            visiting=_is_visiting(entry.stream, newest_of),
         )
         newest_of[entry.stream] = change
         found.append(change)
@@ -174,10 +180,11 @@ def _seen(entries: Sequence[Entry], facts: Mapping[tuple[Position, int | None], 
         after = later.get(change.stream)
         taken = (each.fact for each in found[place:] if _takes_over(each, change, after))
         elsewhere = change.elsewhere or next(taken, None)
+        next_at, next_position = _end(change, after)
         found[place] = replace(
             change,
-            next_at=after.fact.at if after else None,
-            next_position=after.fact.position if after else None,
+            next_at=next_at,
+            next_position=next_position,
             undone=after is not None and _is_on(change.to_state) and (after.undone or _is_a_failed_arrival(after)),
             stayed=after is not None and _is_a_failed_departure(change, after),
             elsewhere=elsewhere,
@@ -186,9 +193,32 @@ def _seen(entries: Sequence[Entry], facts: Mapping[tuple[Position, int | None], 
     return found[::-1]
 
 
+def _end(change: Change, after: Change | None) -> tuple[Timestamp | None, Position | None]:
+    """When and where the next change follows; an end that libvirt announces after an answer knew of it is the same."""
+    if after is None:
+        return None, None
+    answered = isinstance(change.fact.event, StateObserved) and change.to_state is PowerState.NOSTATE
+    if answered and isinstance(after.fact.event, LifecycleEvent) and after.to_state is PowerState.SHUTDOWN:
+        return after.next_at, after.next_position
+    return after.fact.at, after.fact.position
+
+
 def _elsewhere(stream: str, newest_of: Mapping[str, Change]) -> Fact | None:
     on = [each for name, each in newest_of.items() if name != stream and _is_on(each.to_state)]
     return max(on, key=lambda each: each.fact.position).fact if on else None
+
+
+def _is_visiting(stream: str, newest_of: Mapping[str, Change]) -> bool:
+    on_since = {name: _on_since(each).fact.position for name, each in newest_of.items() if _is_on(each.to_state)}
+    return stream in on_since and min(on_since.values()) < on_since[stream]
+
+
+def _on_since(change: Change) -> Change:
+    """The change by which a VM that is on came to be so on its host."""
+    first = change
+    while first.prior is not None and _is_on(first.prior.to_state):
+        first = first.prior
+    return first
 
 
 def _takes_over(other: Change, left: Change, after: Change | None) -> bool:

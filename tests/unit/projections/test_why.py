@@ -505,6 +505,36 @@ async def test_a_boot_that_was_seen_and_a_failed_arrival_soon_after_are_no_migra
     assert said(found) == (Cause.UNKNOWN, LOW), "it ran where it was before the other host showed it"
 
 
+async def test_a_failed_arrival_that_an_answer_shows_before_it_is_announced_is_no_migration(tmp_path: Path) -> None:
+    tale = booted_on_a_beside_b()
+    tale.wait(60)
+    tale.announce(WEB, 2, 1, "b")
+    tale.observe(WEB, None, host="b")
+    tale.announce(WEB, 5, 5, "b")
+    tale.observe(WEB, None, host="b")
+    async with asking(tale, tmp_path) as ask:
+        found = await ask()
+
+    assert said(found) == (Cause.UNKNOWN, LOW), "it had only begun to arrive, and ran where it came from"
+
+
+async def test_a_departure_that_an_answer_shows_before_it_is_announced_is_a_migration(tmp_path: Path) -> None:
+    """The control: the other host has shown it on only since it came from here."""
+    tale = booted_on_a_beside_b()
+    tale.wait(60)
+    tale.announce(WEB, 2, 1, "b")
+    tale.announce(WEB, 3, 1)
+    tale.announce(WEB, 4, 1, "b")
+    tale.observe(WEB, None)
+    tale.announce(WEB, 5, 3)
+    tale.observe(WEB, None)
+    async with asking(tale, tmp_path) as ask:
+        found = await ask()
+
+    assert said(found) == (Cause.MIGRATED, HIGH)
+    assert found.host == "a"
+
+
 async def test_a_pause_to_leave_for_another_host_that_failed_is_no_migration(tmp_path: Path) -> None:
     tale = booted_on_a_beside_b()
     tale.wait(60)
