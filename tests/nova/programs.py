@@ -59,6 +59,19 @@ def wait_until(condition: Callable[[], bool], what: str, *, patience: float = PA
         time.sleep(pause)
 
 
+def unread(port: int, sender: "Program") -> int:
+    """How many bytes of a program's stand unread at a port of 127.0.0.1, whose owner hangs."""
+    sockets = sender.sockets()
+    table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    # Its columns: number, near and far address, state, bytes to be sent and to be read; the tenth is the inode.
+    senders = {row[1] for row in table if row[9] in sockets}
+    return sum(
+        int(queues.partition(":")[2], 16)
+        for _, near, far, _, queues, *_ in table
+        if far in senders and int(near.partition(":")[2], 16) == port
+    )
+
+
 class Program:
     """One program that can be started, hung and killed, again and again; from any thread."""
 
@@ -129,6 +142,16 @@ class Program:
     def wake(self) -> None:
         """Let it go on after `hang`."""
         self._signal(signal.SIGCONT)
+
+    def sockets(self) -> set[str]:
+        """The inodes of its sockets, those of its children too."""
+        assert self._process is not None
+        found: set[str] = set()
+        for fd in Path("/proc").glob("[0-9]*/fd/*"):
+            with suppress(OSError):  # whose process, or file, is gone meanwhile
+                if os.getpgid(int(fd.parts[2])) == self._process.pid:
+                    found.add(str(fd.readlink()).removeprefix("socket:[").removesuffix("]"))
+        return found
 
     def kill(self) -> None:
         """End it and whatever it started as a crash would, in the middle of anything; nothing where it has ended."""

@@ -23,13 +23,14 @@ from es_power.ingest.libvirt import event_loop
 from es_power.log import SqlLog, open_log
 from es_power.settings import Act, Breaker
 from tests.nova.house import QUICK, Between, House, acting, house, observing, settings
-from tests.nova.programs import PATIENCE, wait_until
+from tests.nova.programs import PATIENCE, unread, wait_until
 from tests.nova.rig import NovaRig
 from tests.nova.settings import HOST
 
 pytestmark = pytest.mark.nova
 
 ONE_STOP = ["stop", "create"]
+HEARTBEATS = 256  # bytes that a client of the queue may send though it has nothing to say; an order has more
 OBSERVER = observer(HOST, "test")
 
 
@@ -211,12 +212,17 @@ async def test_an_api_killed_before_it_answers_has_stopped_the_instance_once(
 ) -> None:
     """It has set the task and told the queue, which does not confirm: so there is no answer, and it dies."""
     queue = nova.services.queue
+
+    def told() -> bool:
+        return unread(nova.services.ports.queue, nova.services.api) > HEARTBEATS
+
     begun = f"select uuid from instances where uuid = '{server}' and task_state = 'powering-off'"
     try:
         async with house(nova, log, between=(between := Between(queue.hang))) as here:
             await here.guest(server, "destroy")
             await here.until(Sent, server)
             await trio.to_thread.run_sync(wait_until, lambda: bool(nova.sql(begun)), "Nova had begun to stop it")
+            await trio.to_thread.run_sync(wait_until, told, "the queue was told of it")
             await trio.to_thread.run_sync(nova.kill_api)
             queue.wake()
             await trio.to_thread.run_sync(nova.start_api)
