@@ -39,7 +39,7 @@ BEFORE_ALL: Final = -(2**63)
 
 # Written once: to have SQLAlchemy write it takes as long as to check a thousand records.
 _WALK: Final = str(sa.select(*(RECORDS.c[name] for name in ROW)))
-_WALKED: Final = 10_000  # records of one statement, which PostgreSQL's driver holds at once
+_BATCHES: Final = 40  # of one statement, whose records PostgreSQL's driver holds all at once
 
 
 class Queries:
@@ -331,10 +331,10 @@ def _after(after: int, count: int) -> str:
 def walk_rows(connection: sa.Connection, after: int, size: int) -> Iterator[list[Row]]:
     """Give all records that stand after a position, so many at a time, whether or not positions are missing between.
 
-    One statement for many of these: to begin one costs as much as to read a hundred records.
+    One statement for many batches: to begin one costs as much as to read a hundred records. All but the last are whole.
     """
     while True:
-        cursor = connection.exec_driver_sql(_after(after, _WALKED)).cursor
+        cursor = connection.exec_driver_sql(_after(after, size * _BATCHES)).cursor
         last = after
         try:
             while rows := cast(list[Row], cursor.fetchmany(size)):
