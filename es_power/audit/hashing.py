@@ -20,7 +20,10 @@ _WORTH: Final = 1 << 14
 
 @contextmanager
 def hashed_beside(records: int) -> Iterator[Roots]:
-    """Give what hashes whole subtrees for as long as the block lasts; for a few records, in this process."""
+    """Give what hashes whole subtrees for as long as the block lasts; for a few records, in this process.
+
+    It is asked at once and answers later, in the order of the questions.
+    """
     if records < _WORTH or not sys.executable:
         yield block_roots
         return
@@ -40,14 +43,18 @@ def hashed_beside(records: int) -> Iterator[Roots]:
                 process.stdin.close()
 
 
-def _ask(process: Popen[bytes], hashes: bytes) -> list[bytes]:
+def _ask(process: Popen[bytes], hashes: bytes) -> Iterator[bytes]:
     """Have it hash these; where it is gone, whoever asks does it."""
     assert process.stdin
-    assert process.stdout
-    try:
+    with suppress(OSError):
         process.stdin.write(len(hashes).to_bytes(4, "big") + hashes)
         process.stdin.flush()
+    return _answer(process, hashes)
+
+
+def _answer(process: Popen[bytes], hashes: bytes) -> Iterator[bytes]:
+    assert process.stdout
+    answer = b""
+    with suppress(OSError):
         answer = process.stdout.read(len(hashes) >> STEP)
-    except OSError:
-        answer = b""
-    return split_up(answer) if len(answer) << STEP == len(hashes) else block_roots(hashes)
+    yield from split_up(answer) if len(answer) << STEP == len(hashes) else block_roots(hashes)

@@ -32,7 +32,7 @@ Node = Callable[[int, int], bytes]
 """Gives the root of the whole subtree of this level and number."""
 
 Roots = Callable[[bytes], Iterable[bytes]]
-"""What does the same as `block_roots`."""
+"""What does the same as `block_roots`, or begins it: what it gives may wait where it is gone through."""
 
 Grown = tuple[int, int, bytes]
 """A whole subtree of a stored level, as it came to be: level, number, root."""
@@ -110,15 +110,24 @@ class Edge:
             self._add(leaf_hash(record), 0, grown)
         return grown
 
-    def extend_by(self, hashes: bytes, roots: Roots = block_roots) -> list[Grown]:
+    def extend_by(self, hashes: bytes, roots: Roots = block_roots) -> Sequence[Grown]:
         """Do the same with the records' hashes one behind the other; `roots` hashes most of them."""
+        return self.begin(hashes, roots)()
+
+    def begin(self, hashes: bytes, roots: Roots) -> Callable[[], Sequence[Grown]]:
+        """Have `roots` begin with that, and give what ends it; nothing else may be added before."""
         block = _BLOCK * SIZE
         start = min(-self.size % _BLOCK * SIZE, len(hashes))
         whole = start + (len(hashes) - start) // block * block
-        grown = self.extend(split_up(hashes[:start]))
-        for node in roots(hashes[start:whole]):
-            self._add(node, STEP, grown)
-        return grown + self.extend(split_up(hashes[whole:]))
+        nodes = roots(hashes[start:whole])
+
+        def end() -> Sequence[Grown]:
+            grown = self.extend(split_up(hashes[:start]))
+            for node in nodes:
+                self._add(node, STEP, grown)
+            return grown + self.extend(split_up(hashes[whole:]))
+
+        return end
 
     def root(self) -> bytes:
         """The root over all leaves so far."""

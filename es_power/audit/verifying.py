@@ -10,8 +10,7 @@ Rules of this file:
 """
 
 import sqlite3
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any, Final, cast
@@ -22,6 +21,7 @@ import trio
 
 from es_power.audit.checkpoints import Claim, claims_inside, claims_outside, read_pruned_claim
 from es_power.audit.comparing import BREAKS, compare
+from es_power.audit.growing import Growing, growing
 from es_power.audit.keys import VerifierKey
 from es_power.audit.labelled import Labels
 from es_power.audit.naming import check_names, name_break
@@ -114,13 +114,13 @@ class _Examination:
         self._damage: list[Damage] = []
         self._chain = Chain()
         self._edge = Edge()
-        self._grown: list[Grown] = []
+        self._grown: Sequence[Grown] = ()
         self._streams: dict[int, tuple[bytes, str]] = {}
         #: As the table has them: version and hash of each stream's last record; and as the records have the version.
         self._ends: dict[int, tuple[int, bytes]] = {}
         self._versions: dict[int, int] = {}
         self._labels = Labels(shared_codec())
-        self._roots: dict[int, bytes] = {}
+        self._roots: Mapping[int, bytes] = {}
         self._pruned: Position | None = None
         #: How many records were kept of those before that.
         self._kept = 0
@@ -200,17 +200,18 @@ class _Examination:
 
     def _records(self) -> bool:
         """Check each record, and compute the tree; whether all were as they were written."""
-        sizes = deque(sorted({claim.size for claim in self._claims if claim.size >= self._edge.size}))
-        for rows in walk_rows(self._connection, self._pruned or BEFORE_ALL, _BATCH):
-            begin = self._chain.position
-            try:
-                self._chain.check_all(rows, self._streams)
-            except SealBrokenError as broken:
-                self._take(rows[: self._chain.position - begin], sizes)
-                self._name(broken)
-                return False
-            self._take(rows, sizes)
-            self._progress(self._chain.position)
+        with growing(self._edge, (claim.size for claim in self._claims)) as tree:
+            self._grown, self._roots = tree.grown, tree.roots
+            for rows in walk_rows(self._connection, self._pruned or BEFORE_ALL, _BATCH):
+                begin = self._chain.position
+                try:
+                    self._chain.check_all(rows, self._streams)
+                except SealBrokenError as broken:
+                    self._take(rows[: self._chain.position - begin], tree)
+                    self._name(broken)
+                    return False
+                self._take(rows, tree)
+                self._progress(self._chain.position)
         return self._closed()
 
     def _keep(self, rows: Sequence[Row]) -> None:
@@ -218,16 +219,9 @@ class _Examination:
         self._kept += len(rows)
         self._labels.note(rows)
 
-    def _take(self, rows: Sequence[Row], sizes: deque[int]) -> None:
+    def _take(self, rows: Sequence[Row], tree: Growing) -> None:
         """Take in records that fit."""
-        hashes = [row[6] for row in rows]
-        while sizes and sizes[0] <= self._edge.size + len(hashes):
-            size = sizes.popleft()
-            some = size - self._edge.size
-            self._grown += self._edge.extend(hashes[:some])
-            hashes = hashes[some:]
-            self._roots[size] = self._edge.root()
-        self._grown += self._edge.extend(hashes)
+        tree.add([row[6] for row in rows])
         self._versions.update({row[1]: row[2] for row in rows})
         self._labels.note(rows)
 
