@@ -13,7 +13,7 @@ from tests.unit.audit.rigs import insider, write_log
 @pytest.fixture
 def database(tmp_path, monkeypatch):
     """Of 50 records, some are missing, and one holds a text that is none."""
-    monkeypatch.setattr(queries, "_WALKED", 20)
+    monkeypatch.setattr(queries, "_BATCHES", 3)
     with closing(write_log(tmp_path / "log.db", 50)) as database:
         with insider(tmp_path / "log.db") as connection:
             connection.execute("DELETE FROM records WHERE position BETWEEN 15 AND 30")
@@ -26,7 +26,7 @@ def test_each_record_is_given_once_and_in_order(database):
         batches = list(walk_rows(connection, 3, 7))
 
     assert [row[0] for rows in batches for row in rows] == [*range(4, 15), *range(31, 51)]
-    assert max(map(len, batches)) == 7
+    assert [*map(len, batches)] == [7] * 4 + [3]
     assert [row[4] for rows in batches for row in rows if row[0] == 33] == ["\udcff"]
 
 
