@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import sqlalchemy as sa
 
@@ -200,7 +200,9 @@ class Database:
 
         @sa.event.listens_for(engine, "begin")
         def begin(connection: sa.Connection) -> None:
-            connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+            # Asked of the driver itself: SQLAlchemy's way to say it costs a small question half as much again.
+            driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+            driver.execute(connection.get_execution_options().get("begin", "BEGIN"))
 
         return engine
 

@@ -232,6 +232,7 @@ class SqlLog:
                 return
             with trio.move_on_after(self._poll):
                 await grown.wait()
+                return
 
     async def _ask(self, question: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(question, limiter=self._read_limiter)

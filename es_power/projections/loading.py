@@ -43,6 +43,7 @@ VERSION: Final = 7
 """Of the tables' meaning; tables of another version are not read, but rebuilt."""
 
 NAME: Final = "read models"
+_STATED: Final = sa.select(CHECKPOINT.c.version, CHECKPOINT.c.position).where(CHECKPOINT.c.name == NAME)
 #: What reading raises where somebody else wrote a row, or took a table away.
 _UNREADABLE: Final = (
     ValueError,
@@ -67,19 +68,19 @@ def damage() -> Iterator[None]:
 
 def is_of_another_version(connection: sa.Connection) -> bool:
     """Whether another es_power made the tables, whose rows mean something else."""
-    version = connection.scalar(sa.select(CHECKPOINT.c.version).where(CHECKPOINT.c.name == NAME))
-    return version not in {None, VERSION}
+    stated = connection.execute(_STATED).one_or_none()
+    return stated is not None and stated.version != VERSION
 
 
 def checkpoint_of(connection: sa.Connection) -> Position:
     """The position that the tables are true at; 0 where there are none of this version."""
     there = METADATA.tables.keys() & set(sa.inspect(connection).get_table_names())
-    if not there or (CHECKPOINT.name in there and is_of_another_version(connection)):
+    stated = connection.execute(_STATED).one_or_none() if CHECKPOINT.name in there else None
+    if not there or (stated is not None and stated.version != VERSION):
         return START
     if missing := METADATA.tables.keys() - there:
         raise TablesDamagedError(f"{', '.join(sorted(missing))} is missing")
-    query = sa.select(CHECKPOINT.c.position).where(CHECKPOINT.c.name == NAME, CHECKPOINT.c.version == VERSION)
-    return Position(connection.scalar(query) or 0)
+    return START if stated is None else Position(stated.position)
 
 
 def _planned(connection: sa.Connection, position: Position) -> set[str]:
