@@ -103,7 +103,7 @@ NOT_BEFORE_IT_MOVED = a_program(("live_migrate", (1, (2, 1, 3, 0), 0.05), {"pers
 @example(STARTED_UNHEARD)
 @example(ASKED_TO_BE_ON)
 @example(NOT_BEFORE_IT_MOVED)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_nothing_that_runs_and_is_meant_to_is_ever_stopped(program: list[Step]) -> None:
     play(program, kind=ActingWorld, check=ActingWorld.check)
 

@@ -89,7 +89,7 @@ PROGRAMS = st.lists(STEPS, min_size=10, max_size=40).map(lambda drawn: [*BEGINNI
 @example(
     [*BEGINNING, ("act", (1, "start"), {}), ("burst", (1,), {}), ("refuse", (), {"forgetful": True}), ("stop", (), {})]
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_whatever_happens_what_is_said_is_true_in_the_end(program: list[Step]) -> None:
     play(program)
 
