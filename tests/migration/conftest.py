@@ -31,7 +31,7 @@ from tests.rigs.recording import Recording, recording
 _LIVE: int = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER
 #: The source connects to this address of the destination, which listens on loopback and nowhere else.
 _THERE: Mapping[str, object] = {"migrate_uri": "tcp://127.0.0.1", "listen_address": "127.0.0.1"}
-#: Slow enough, in MiB/s, that something can happen meanwhile.
+#: So slow, in MiB/s, that it takes more than a minute: something can happen meanwhile.
 _SLOW: Mapping[str, object] = {**_THERE, "bandwidth": 1}
 STARTED_MIGRATED, STOPPED_FAILED = (2, 1), (5, 5)
 
@@ -78,29 +78,37 @@ class TwoHosts:
 
     async def fail(self, guest: MigratingGuest, source: str, target: str, why: str) -> None:
         """Have a migration begin and fail, and wait until the log has the end that libvirt announced of it."""
-        before = len(await self.announced(guest, target, STOPPED_FAILED))
+        # Counted before it begins: what its own events are waited for by.
+        begun = 1 + len(await self.announced(guest, target, STARTED_MIGRATED))
+        ended = 1 + len(await self.announced(guest, target, STOPPED_FAILED))
+        out_of_reach = why == "the destination is out of reach"
+        how = {**_THERE, "migrate_uri": "tcp://127.0.0.2"} if out_of_reach else _SLOW
         async with trio.open_nursery() as nursery:
-            if why == "the destination is out of reach":
-                how = {**_THERE, "migrate_uri": "tcp://127.0.0.2"}
-            else:
-                how = _SLOW
-                nursery.start_soon(self._disturb, guest, source, target, why)
+            if not out_of_reach:
+                disturb = self._abort if why == "it is aborted" else self._kill
+                await nursery.start(disturb, guest, source, target, begun)
             with pytest.raises(RuntimeError):
                 await self.migrate(guest, source, target, how)
             nursery.cancel_scope.cancel()
         with trio.fail_after(PATIENCE):
-            while len(await self.announced(guest, target, STOPPED_FAILED)) == before:
-                await trio.sleep(0.02)
+            await self._until_announced(guest, target, STOPPED_FAILED, ended)
 
-    async def _disturb(self, guest: MigratingGuest, source: str, target: str, why: str) -> None:
-        before = len(await self.announced(guest, target, STARTED_MIGRATED))
-        while len(await self.announced(guest, target, STARTED_MIGRATED)) == before:
-            await trio.sleep(0.02)
-        if why == "the destination's qemu dies":
-            os.kill(self.daemons[target].guest_pid(guest.name), signal.SIGKILL)
-            return
-        # The guest's own actor waits for the migration.
+    async def _kill(
+        self, guest: MigratingGuest, _: str, target: str, begun: int, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        task_status.started()
+        await self._until_announced(guest, target, STARTED_MIGRATED, begun)
+        os.kill(self.daemons[target].guest_pid(guest.name), signal.SIGKILL)
+
+    async def _abort(
+        self, guest: MigratingGuest, source: str, target: str, begun: int, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        # The guest's own actor waits for the migration. This one is at work before it begins: one that starts takes
+        # seconds on a busy machine.
         with actor(self.daemons[source].uri("qemu", "/session")) as other:
+            await trio.to_thread.run_sync(other.act, "-", "isAlive")
+            task_status.started()
+            await self._until_announced(guest, target, STARTED_MIGRATED, begun)
             while True:
                 with suppress(RuntimeError):  # it cannot be aborted before it transfers
                     await trio.to_thread.run_sync(other.act, guest.name, "abortJob")
@@ -112,12 +120,18 @@ class TwoHosts:
         """The lifecycle events of one kind that a host announced of a guest."""
         return [
             recorded
-            for recorded in await self.recorded.records()
-            if recorded.stream == _stream(host)
-            and isinstance(recorded.event, LifecycleEvent)
+            for recorded in await self.recorded.log.read_stream(_stream(host))
+            if isinstance(recorded.event, LifecycleEvent)
             and recorded.event.instance == guest.instance
             and (recorded.event.event, recorded.event.detail) == kind
         ]
+
+    async def _until_announced(self, guest: MigratingGuest, host: str, kind: tuple[int, int], times: int) -> None:
+        while True:
+            head = await self.recorded.log.head()
+            if len(await self.announced(guest, host, kind)) >= times:
+                return
+            await self.recorded.log.wait_beyond(head)
 
     def owner(self, guest: MigratingGuest) -> str | None:
         """The host whose word counts, as the service has it now."""
@@ -160,7 +174,9 @@ async def hosts(daemons: Mapping[str, Libvirtd], image: Guest, tmp_path: Path) -
     """A service that observes both hosts, and on host-a every kind of guest: declared or not, persistent or not."""
     uris = {host: daemon.uri("qemu", "/session") for host, daemon in daemons.items()}
     with ExitStack() as stack:
-        async with event_loop(), recording(tmp_path / "log.db", *uris.values(), silence=5, spacing=1.0) as recorded:
+        # Both hosts answer, though it takes long: a connection that was given up would lose events that are waited for.
+        observed = recording(tmp_path / "log.db", *uris.values(), silence=int(PATIENCE), spacing=1.0)
+        async with event_loop(), observed as recorded:
             hosts = TwoHosts(daemons, recorded)
             for declared in (True, False):
                 for persistent in (True, False):
