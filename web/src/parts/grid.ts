@@ -134,7 +134,7 @@ function Axis({ box }: { box: Signal<Box> }) {
   const view: View = { ...box.value, ...span.value, rows: 0 }
   if (!view.width) return null
   const marks = ticksOf(view)
-  return html`<div class="axis" aria-label="time, in ${zoneName(view.until, utc.value)}">
+  return html`<div class="axis" role="group" aria-label="time, in ${zoneName(view.until, utc.value)}">
     ${marks.filter(({ at }) => xOf(view, at) < view.width - 50).map(({ at, label }) => html`<span key=${at} style=${{ left: `${xOf(view, at)}px` }}>${label}</span>`)}
   </div>`
 }
