@@ -119,3 +119,9 @@ def test_without_a_process_sqlite_looks_for_each(path, asked, monkeypatch, execu
 
     assert damage(path) == []
     assert ("integrity_check",) in asked
+
+
+def test_a_log_in_memory_is_nobody_elses_to_read(asked):
+    with closing(write_log(":memory:", RECORDS)) as database:
+        assert examine(database).is_intact
+    assert asked == [("integrity_check",)]
