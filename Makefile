@@ -5,7 +5,7 @@
 #                   PART="kills bits"            COUNT=500 or COUNT=0.1   SEED=number
 
 COVERAGE_FLOOR ?= 0
-WORKERS ?= 2
+WORKERS ?= $(shell nproc)
 # Real guests need a machine that keeps up with them, so nothing runs beside these.
 ALONE = tests/libvirt tests/torture/test_libvirtd.py
 TORTURES = $(if $(PART),$(PART:%=tests/torture/test_%.py),tests/torture)
