@@ -16,7 +16,8 @@ from es_power.projections.history import Entry
 from es_power.projections.nearby import Few, Wanted, near
 from es_power.projections.queries import View, part, texts
 
-_CHANGES: Final = 24  # that are looked at, back from the moment; a VM that flaps has many
+_CHANGES: Final = 24  # that are looked at first, back from the moment; a VM that flaps has many
+_MOST: Final = 16 * _CHANGES  # that are looked at where the newest ones are of no account
 
 _TOLD: Final = (QemuStarted.__name__, QemuEnded.__name__, NovaTransitionLogged.__name__)
 """What tells of a change that nobody here saw."""
@@ -91,21 +92,37 @@ async def find_change(
     None where nothing is known of the VM's state then.
     """
     wanted = Wanted(instance=instance, until=until, before=at)
-    entries, told = await near(
-        view,
-        Few(wanted=replace(wanted, changed=True), limit=_CHANGES),
-        Few(wanted=replace(wanted, kinds=_TOLD), limit=_CHANGES, by_time=True),
-    )
-    facts = await read_facts(view, instance, [*entries, *told])
-    seen = _seen(entries, facts)
-    if in_force:
-        chosen = next((each for each in seen if not _is_of_no_account(each)), None)
-    else:
-        chosen = next((each for each in seen if each.is_end and not _is_of_no_account(each)), None)
-    read = _read([facts[_place(entry)] for entry in told if _place(entry) in facts], in_force=in_force)
+    hosts, limit = set(view.fleet.hosts_of(instance)), _CHANGES
+    while True:
+        entries, told = await near(
+            view,
+            Few(wanted=replace(wanted, changed=True), limit=limit),
+            Few(wanted=replace(wanted, kinds=_TOLD), limit=_CHANGES, by_time=True),
+        )
+        facts = await read_facts(view, instance, [*entries, *told])
+        read = _read([facts[_place(entry)] for entry in told if _place(entry) in facts], in_force=in_force)
+        whole = len(entries) < limit
+        seen = _seen(entries, facts, whole=whole)
+        found = _choose(seen, read, in_force=in_force)
+        if whole or limit >= _MOST or (found and _is_sure(found, seen, hosts, in_force=in_force)):
+            return found
+        limit *= 4
+
+
+def _choose(seen: Sequence[Change], read: Change | None, *, in_force: bool) -> Change | None:
+    counts = [each for each in seen if not _is_of_no_account(each)]
+    newest = next(iter(counts), None)
+    chosen = newest if in_force else next((each for each in counts if each.is_end), None)
     if read is not None and (chosen is None or _is_another(read, chosen)):
         return read
-    return chosen or next((each for each in seen if not _is_of_no_account(each)), None)
+    return chosen or newest
+
+
+def _is_sure(found: Change, seen: Sequence[Change], hosts: Collection[str], *, in_force: bool) -> bool:
+    """Whether still older changes say nothing of it: of what each host showed before it, the newest was looked at."""
+    first = found.beginning.prior or found.beginning
+    before = {each.stream for each in seen if each.fact.position < first.fact.position}
+    return found.told or ((in_force or found.is_end) and before.issuperset(hosts))
 
 
 def _is_of_no_account(change: Change) -> bool:
@@ -153,8 +170,8 @@ def overrules(theirs: Change, ours: Change, *, in_force: bool) -> bool:
     return same and heard and (ours.prior is None or theirs.fact.at >= ours.prior.seen_until)
 
 
-def _seen(entries: Sequence[Entry], facts: Mapping[tuple[Position, int | None], Fact]) -> list[Change]:
-    """The changes that our own facts tell, the newest first."""
+def _seen(entries: Sequence[Entry], facts: Mapping[tuple[Position, int | None], Fact], *, whole: bool) -> list[Change]:
+    """The changes that our own facts tell, the newest first; `whole` where none is older."""
     newest_of: dict[str, Change] = {}
     found: list[Change] = []
     for entry in reversed(entries):
@@ -170,7 +187,7 @@ def _seen(entries: Sequence[Entry], facts: Mapping[tuple[Position, int | None], 
             seen_until=entry.last_observed_at,
             prior=prior,
             elsewhere=_elsewhere(entry.stream, newest_of),
-            visiting=_is_visiting(entry.stream, newest_of),
+            visiting=_is_visiting(entry.stream, newest_of, whole=whole),
         )
         newest_of[entry.stream] = change
         found.append(change)
@@ -208,9 +225,12 @@ def _elsewhere(stream: str, newest_of: Mapping[str, Change]) -> Fact | None:
     return max(on, key=lambda each: each.fact.position).fact if on else None
 
 
-def _is_visiting(stream: str, newest_of: Mapping[str, Change]) -> bool:
-    on_since = {name: _on_since(each).fact.position for name, each in newest_of.items() if _is_on(each.to_state)}
-    return stream in on_since and min(on_since.values()) < on_since[stream]
+def _is_visiting(stream: str, newest_of: Mapping[str, Change], *, whole: bool) -> bool:
+    on_since = {name: _on_since(each) for name, each in newest_of.items() if _is_on(each.to_state)}
+    came = on_since.get(stream)
+    if came is None or (came.prior is None and not whole):
+        return False  # it may have been on long before
+    return any(each.fact.position < came.fact.position for each in on_since.values())
 
 
 def _on_since(change: Change) -> Change:

@@ -580,6 +580,38 @@ async def test_a_vm_that_migrated_is_told_so_and_a_failed_arrival_is_no_end(tmp_
     assert then.host == "a"
 
 
+@pytest.mark.parametrize("answered_first", [False, True])
+@pytest.mark.parametrize("failures", [1, 9, 10, 40])
+async def test_arrivals_that_failed_since_hide_neither_a_migration_nor_what_was_before_it(
+    tmp_path: Path, failures: int, answered_first: bool
+) -> None:
+    tale = Life()
+    tale.begin()
+    tale.begin(host="b", read=False)
+    tale.observe(WEB, 5, 0)
+    tale.run()
+    tale.wait(60)
+    tale.announce(WEB, 2, 1, "b")
+    tale.announce(WEB, 3, 1)
+    tale.observe(WEB, 3, 2, host="b")
+    tale.announce(WEB, 4, 1, "b")
+    if answered_first:
+        tale.observe(WEB, 5, 4)
+    tale.announce(WEB, 5, 3)
+    tale.observe(WEB, 5, 4)
+    for _ in range(failures):
+        tale.wait(60)
+        tale.announce(WEB, 2, 1)
+        tale.announce(WEB, 5, 5)
+        tale.observe(WEB, 5, 6)
+    tale.announce(WEB, 2, 1)
+    async with asking(tale, tmp_path) as ask:
+        found = await ask()
+
+    assert said(found) == (Cause.MIGRATED, HIGH), "that it was off before it ran does not speak against it"
+    assert found.host == "a"
+
+
 async def test_a_vm_that_is_undefined_after_its_end_still_has_it(tmp_path: Path) -> None:
     tale = Life()
     tale.begin()
