@@ -33,6 +33,8 @@ _LIVE: int = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER
 _THERE: Mapping[str, object] = {"migrate_uri": "tcp://127.0.0.1", "listen_address": "127.0.0.1"}
 #: So slow, in MiB/s, that it takes more than a minute: something can happen meanwhile.
 _SLOW: Mapping[str, object] = {**_THERE, "bandwidth": 1}
+#: Seconds in which four guests boot beside each other, in software; 40 were too few on a busy machine.
+_BOOT = 120.0
 STARTED_MIGRATED, STOPPED_FAILED = (2, 1), (5, 5)
 
 _numbers = count(1)
@@ -200,7 +202,7 @@ async def _boot(hosts: TwoHosts, guest: MigratingGuest, image: Guest) -> None:
     await trio.to_thread.run_sync(other.act, "-", *(("defineXML", xml) if guest.persistent else ("createXML", xml, 0)))
     if guest.persistent:
         await guest.act("host-a", "create")
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(_BOOT):
         # A guest that still boots changes its memory faster than it migrates.
         while not console.exists() or "GUEST up" not in console.read_text(errors="replace"):
             await trio.sleep(0.05)
