@@ -114,7 +114,7 @@ def faults(writers: Forks, template: Path) -> list[Fault]:
 
 async def test_a_fault_at_any_call_costs_nothing_that_was_acknowledged(writers, template, count, report) -> None:
     every = faults(writers, template)
-    step = count(10, 1)
+    step = -(-len(every) // count(-(-len(every) // 10), len(every)))
     # One of each ten, and not always the first: that would always be of the same kind.
     tried = [fault for number, fault in enumerate(every) if number % step == number // step % step]
     bad = {}
@@ -126,7 +126,7 @@ async def test_a_fault_at_any_call_costs_nothing_that_was_acknowledged(writers, 
                 await log.append(append_of("next", 0, lifecycle(1)))
         if found:
             bad[str(fault)] = found
-    hasty = [fault for fault in every if fault.call == "pwrite64" and "KILL" in fault.how][:: count(10, 1)]
+    hasty = [fault for fault in every if fault.call == "pwrite64" and "KILL" in fault.how][::step]
     caught = 0
     for fault in hasty:
         with played(writers, template, fault, hasty=True) as (place, ended, _):
