@@ -59,11 +59,11 @@ export function press(name: string): void {
   KEYS.find((each) => each.keys.includes(name))?.does()
 }
 
-/** What a pressed key does, where it is not meant for a field or a dialog. */
+/** What a pressed key does, where it is not meant for a field or a dialog; one that has just closed may still have the focus. */
 export function listen(event: KeyboardEvent): void {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return
   const target = event.target as HTMLElement
-  if (target.closest('dialog, textarea, select')) return
+  if (target.closest('dialog[open], textarea, select')) return
   const field = target.closest('input:not([type=checkbox])')
   if (field) {
     if (event.key === 'Escape') (field as HTMLElement).blur()
