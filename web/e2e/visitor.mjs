@@ -79,8 +79,9 @@ export class Visitor {
     return this.page.locator('.pill').innerText()
   }
 
-  query() {
-    return new URL(this.page.url()).searchParams
+  /** What its URL says, asked of the page itself: the driver hears of it later. */
+  parameter(name) {
+    return this.page.evaluate((asked) => new URLSearchParams(location.search).get(asked), name)
   }
 
   /** The rows in sight, as a reader hears them. */

@@ -12,7 +12,7 @@ step('the fleet is a table and tiles, of the same VMs in the same states', async
 
   assert.deepEqual(tiles.map((tile) => tile.name), rows.map((row) => row.name))
   rows.forEach((row, index) => assert.ok(tiles[index].says.startsWith(row.state), `${tiles[index].says}: ${row.state}`))
-  assert.equal(visitor.query().get('view'), 'tiles')
+  assert.equal(await visitor.parameter('view'), 'tiles')
 })
 
 step('the card of a VM says why it stopped, by what evidence, and leads to that position', async ({ visitor, world }) => {
@@ -22,14 +22,14 @@ step('the card of a VM says why it stopped, by what evidence, and leads to that 
   await page.locator('.row', { hasText: 'web-02' }).click()
   const card = page.getByRole('region', { name: 'Why' })
   await card.getByText('Evidence').waitFor()
-  const told = await visitor.asks(`/v1/vms/${visitor.query().get('vm')}/why`)
+  const told = await visitor.asks(`/v1/vms/${await visitor.parameter('vm')}/why`)
 
   assert.ok((await card.innerText()).includes(told.sentence))
   assert.equal(await card.locator('.evidence li').count(), told.evidence.length)
   const position = card.locator('.evidence .position').first()
   const named = (await position.innerText()).slice(1)
   await position.click()
-  assert.equal(visitor.query().get('t'), named)
+  assert.equal(await visitor.parameter('t'), named)
   assert.equal(await visitor.pill(), 'PAST')
 })
 

@@ -2,16 +2,16 @@
 import assert from 'node:assert/strict'
 import { step, until } from '../steps.mjs'
 
-/** Move the slider to a time within these two: its steps are not known here, and time goes on meanwhile. */
+/** Move the slider to a time within these two, and say which: its steps are not known here, and time goes on meanwhile. */
 async function slideInto(visitor, since, until_) {
   const slider = visitor.page.getByRole('slider', { name: 'as of' })
   for (let [low, high] = [0, 9999]; low <= high; ) {
     const middle = (low + high) >> 1
     await slider.fill(String(middle))
-    const shown = await until(() => visitor.query().get('t'), (said) => said !== null)
+    const shown = await visitor.parameter('t')
     if (shown < since) low = middle + 1
     else if (shown >= until_) high = middle - 1
-    else return
+    else return shown
   }
   throw new Error(`no step of the slider is between ${since} and ${until_}`)
 }
@@ -28,10 +28,9 @@ step('the slider turns the whole page into that moment, which its URL carries, a
   await visitor.sees('web-05', 'shut off')
   const { items } = await visitor.asks(`/v1/timeline?vms=${instance}`)
   const paused = items.findLast((segment) => segment.power_state === 'PAUSED')
-  await slideInto(visitor, paused.since, paused.until)
+  const shown = await slideInto(visitor, paused.since, paused.until)
   await visitor.sees('web-05', 'paused')
 
-  const shown = visitor.query().get('t')
   const then = await visitor.asks(`/v1/vms?limit=1000&as_of=${shown}`)
   assert.equal(await visitor.pill(), 'PAST')
   assert.deepEqual(statesOf(await visitor.rows()), then.items.map((vm) => `${vm.instance} ${WORDS[vm.power_state]}`))
@@ -42,7 +41,7 @@ step('the slider turns the whole page into that moment, which its URL carries, a
   await page.locator('.pill').click()
   await visitor.sees('web-05', 'shut off')
   assert.equal(await visitor.pill(), 'LIVE')
-  assert.equal(visitor.query().get('t'), null)
+  assert.equal(await visitor.parameter('t'), null)
 })
 
 step('a position of the log is a moment too, and arrows step from event to event', async ({ visitor }) => {
@@ -50,13 +49,13 @@ step('a position of the log is a moment too, and arrows step from event to event
   const { items } = await visitor.asks('/v1/events?after=0&limit=1000')
   const [before, last] = items.slice(-2)
   await page.keyboard.press('ArrowLeft')
-  await until(() => visitor.query().get('t'), (said) => said !== null)
+  await until(() => visitor.parameter('t'), (said) => said !== null)
 
-  assert.equal(visitor.query().get('t'), String(before.position))
+  assert.equal(await visitor.parameter('t'), String(before.position))
   await page.keyboard.press('ArrowRight')
-  assert.equal(visitor.query().get('t'), String(last.position))
+  assert.equal(await visitor.parameter('t'), String(last.position))
   await page.keyboard.press('ArrowRight')
-  assert.equal(visitor.query().get('t'), null)
+  assert.equal(await visitor.parameter('t'), null)
   await page.goto(`${new URL(page.url()).origin}/?t=1`)
   await until(() => visitor.pill(), (said) => said === 'PAST')
   await until(() => visitor.rows(), (rows) => rows.length === 0)

@@ -15,7 +15,7 @@ step('all of it is done by keys alone: find, choose, look back, approve', async 
   await page.keyboard.type('web-10')
   await until(() => visitor.rows(), (rows) => rows.length === 1)
   await press('Escape', 'ArrowDown')
-  await until(() => visitor.query().get('vm'), (said) => said === instance)
+  await until(() => visitor.parameter('vm'), (said) => said === instance)
   await page.locator('.card .evidence li').first().waitFor()
   await press('ArrowLeft', 'ArrowLeft')
   assert.equal(await visitor.pill(), 'PAST')
@@ -28,7 +28,7 @@ step('all of it is done by keys alone: find, choose, look back, approve', async 
   await press('Escape')
   await page.getByRole('dialog').waitFor({ state: 'hidden' })
   await press('Escape')
-  assert.equal(visitor.query().get('vm'), null)
+  assert.equal(await visitor.parameter('vm'), null)
   for (const [key, tab] of [['3', 'Replay'], ['4', 'Audit'], ['5', 'Uptime'], ['2', 'Commands']]) {
     await press(key)
     await page.getByRole('tab', { name: tab, selected: true }).waitFor()

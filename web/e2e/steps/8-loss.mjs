@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { step, until } from '../steps.mjs'
 
 /** What a browser says of a service that is gone. */
-const GONE = /ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED_ENCODING/
+const GONE = /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED_ENCODING/
 
 /** All positions in the list of events, oldest first: it is scrolled through, since only what is in sight is there. */
 async function listed(page) {
