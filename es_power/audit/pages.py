@@ -10,7 +10,6 @@ from typing import Final, cast
 
 import sqlalchemy as sa
 
-from es_power.audit.indexed import looked_through_beside
 from es_power.audit.verdict import Damage, Kind
 from es_power.errors import LogError
 from es_power.log.database import Database
@@ -19,13 +18,9 @@ from es_power.log.refusals import undecodable
 _PAGE: Final = re.compile(r"\b[Pp]age (\d+)")
 _TOLD: Final = 100  # problems that are listed
 _TICK: Final = 0.1  # seconds between two looks at whether somebody lost patience
-_MANY: Final = 1 << 14  # records from which on a process is worth its begin
 _CORRUPT: Final = frozenset(
     {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH}
 )
-
-
-_ASTRAY: Final = [Damage(kind=Kind.PAGES, detail="an index of the records does not lead to each of them")]
 
 
 class PageCheck:
@@ -39,8 +34,6 @@ class PageCheck:
         #: The connection while it is ours: of one that went back to the pool, a question of somebody else would end.
         self._driver: sqlite3.Connection | None = None
         self._lock = threading.Lock()
-        #: Ends the process that looks through the indexes.
-        self._end_beside: Callable[[], None] = lambda: None
 
     def run(self, connection: sa.Connection | None = None) -> Sequence[Damage]:
         """Check all pages, in a transaction of its own unless one is given."""
@@ -50,7 +43,7 @@ class PageCheck:
         try:
             with nullcontext(connection) if connection is not None else self._database.read() as own, self._using(own):
                 try:
-                    found = self._checked()
+                    found = self._told("integrity_check")
                 except (sa.exc.DatabaseError, sqlite3.DatabaseError):
                     # Where it cannot go on, what it told before is lost with it; this one looks less deep and tells it.
                     found = self._told("quick_check")
@@ -63,23 +56,8 @@ class PageCheck:
     def interrupt(self) -> None:
         """Have what runs now end with an error."""
         with self._lock:
-            self._end_beside()
             if self._driver is not None:
                 self._driver.interrupt()
-
-    def _checked(self) -> Sequence[Damage]:
-        """Look for every record in every index; where there are many, ask first whether that is worth it."""
-        uri = self._database.uri_to_read
-        leads = None
-        if uri and self._records() >= _MANY:
-            with looked_through_beside(uri) as (answer, self._end_beside):
-                found = self._told("quick_check")
-                for table in self._tables():
-                    found += self._told("integrity_check", of=f'"{table}"')
-                leads = answer()
-            if leads and not found:
-                return found
-        return self._told("integrity_check") or (_ASTRAY if leads is False else [])
 
     @contextmanager
     def _using(self, connection: sa.Connection) -> Iterator[None]:
@@ -90,24 +68,12 @@ class PageCheck:
             with self._lock:
                 self._driver = None
 
-    def _records(self) -> int:
-        assert self._driver is not None
-        [last] = self._driver.execute("SELECT max(position) FROM records").fetchone()
-        return last or 0
-
-    def _tables(self) -> Sequence[str]:
-        """All but that of the records."""
-        assert self._driver is not None
-        sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'records'"
-        return [name.replace('"', '""') for (name,) in self._driver.execute(sql)]
-
-    def _told(self, check: str, *, of: object = _TOLD) -> list[Damage]:
-        """Have SQLite check; `of` is how many problems it may list, or the name of a table."""
+    def _told(self, check: str) -> Sequence[Damage]:
         driver = self._driver
         assert driver is not None
         return [
             Damage(kind=Kind.PAGES, page=_page(line), detail=line)
-            for (said,) in driver.execute(f"PRAGMA {check}({of})")
+            for (said,) in driver.execute(f"PRAGMA {check}({_TOLD})")
             for line in said.splitlines()
             if line not in {"ok", "*** in database main ***"}
         ]

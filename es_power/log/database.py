@@ -220,13 +220,6 @@ class Database:
         _require_durable("synchronous", connection.execute("PRAGMA synchronous").fetchone()[0], _FULL)
         return connection
 
-    @property
-    def uri_to_read(self) -> str | None:
-        """By which another process reads the file as this one does; None where there is none."""
-        if self.place.path is None:
-            return None
-        return f"{self.place.path.as_uri()}?mode=ro{'&immutable=1' if self._frozen else ''}"
-
     def _require_in_place(self) -> None:
         """Refuse a commit where the file was deleted or replaced: SQLite would write on, to a file without a name.
 
