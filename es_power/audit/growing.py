@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from es_power.audit.hashing import hashed_beside
-from es_power.audit.tree import Edge, Grown, Roots
+from es_power.audit.hashing import WORTH, hashed_beside
+from es_power.audit.tree import Edge, Grown, Roots, block_roots
 
-_AT_ONCE: Final = 1 << 14  # records that are handed over, and from which on a process is worth its begin
+_AT_ONCE: Final = WORTH  # records that are handed over
 
 
 class Growing:
@@ -55,11 +55,8 @@ class Growing:
         if not self._waiting:
             return
         self._ended()
-        hashes, self._waiting = self._waiting, []
-        if self._hashed_by is None:
-            self.grown += self._edge.extend(hashes)
-        else:
-            self._end = self._edge.begin(b"".join(hashes), self._hashed_by)
+        hashes, self._waiting = b"".join(self._waiting), []
+        self._end = self._edge.begin(hashes, self._hashed_by or block_roots)
 
     def _ended(self) -> None:
         end, self._end = self._end, tuple

@@ -14,7 +14,7 @@ from typing import Final
 from es_power.audit import tree
 from es_power.audit.tree import STEP, Roots, block_roots, split_up
 
-_WORTH: Final = 1 << 14
+WORTH: Final = 1 << 14
 """Records from which on a process is begun: it takes as long to begin as to hash so many."""
 
 
@@ -24,7 +24,7 @@ def hashed_beside(records: int) -> Iterator[Roots]:
 
     It is asked at once and answers later, in the order of the questions.
     """
-    if records < _WORTH or not sys.executable:
+    if records < WORTH or not sys.executable:
         yield block_roots
         return
     try:

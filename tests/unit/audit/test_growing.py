@@ -17,7 +17,7 @@ HASHES = [sha256(b"%d" % number).digest() for number in range(3_000)]
 @pytest.mark.parametrize("begin", [0, 700])
 def test_it_has_the_same_root_at_every_size(monkeypatch, at_once, batch, begin):
     monkeypatch.setattr(module, "_AT_ONCE", at_once)
-    monkeypatch.setattr(hashing, "_WORTH", 512)
+    monkeypatch.setattr(hashing, "WORTH", 512)
     sizes = [begin, begin + 1, 1023, 1024, 1024, 2999]
     edge, alone, expected = Edge(), Edge(), {}
     edge.extend(HASHES[:begin])

@@ -67,7 +67,7 @@ def test_where_none_can_be_begun_the_roots_are_the_same(monkeypatch, executable)
 def test_a_log_grows_by_it_to_the_same_root(tmp_path, monkeypatch, begun):
     with closing(write_log(tmp_path / "log.db", 600)) as database:
         alone = grow(database).root()
-        monkeypatch.setattr(hashing, "_WORTH", 1)
+        monkeypatch.setattr(hashing, "WORTH", 1)
         with database.write() as connection:
             connection.exec_driver_sql("DELETE FROM tree")
 
