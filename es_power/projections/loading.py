@@ -68,19 +68,24 @@ def damage() -> Iterator[None]:
 
 def is_of_another_version(connection: sa.Connection) -> bool:
     """Whether another es_power made the tables, whose rows mean something else."""
+    return _stated(connection)[0] not in {None, VERSION}
+
+
+def _stated(connection: sa.Connection) -> tuple[int | None, int]:
+    """The version and position that the tables say; None and 0 where they say nothing."""
     stated = connection.execute(_STATED).one_or_none()
-    return stated is not None and stated.version != VERSION
+    return (None, START) if stated is None else (stated.version, stated.position)
 
 
 def checkpoint_of(connection: sa.Connection) -> Position:
     """The position that the tables are true at; 0 where there are none of this version."""
     there = METADATA.tables.keys() & set(sa.inspect(connection).get_table_names())
-    stated = connection.execute(_STATED).one_or_none() if CHECKPOINT.name in there else None
-    if not there or (stated is not None and stated.version != VERSION):
+    version, position = _stated(connection) if CHECKPOINT.name in there else (None, START)
+    if not there or version not in {None, VERSION}:
         return START
     if missing := METADATA.tables.keys() - there:
         raise TablesDamagedError(f"{', '.join(sorted(missing))} is missing")
-    return START if stated is None else Position(stated.position)
+    return Position(position)
 
 
 def _planned(connection: sa.Connection, position: Position) -> set[str]:
