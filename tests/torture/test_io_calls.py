@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,7 @@ def faults(writers: Forks, template: Path) -> list[Fault]:
 
 async def test_a_fault_at_any_call_costs_nothing_that_was_acknowledged(writers, template, count, report) -> None:
     every = faults(writers, template)
-    step = -(-len(every) // count(-(-len(every) // 10), len(every)))
+    step = ceil(len(every) / count(ceil(len(every) / 10), len(every)))
     # One of each ten, and not always the first: that would always be of the same kind.
     tried = [fault for number, fault in enumerate(every) if number % step == number // step % step]
     bad = {}
