@@ -60,8 +60,8 @@ class House(Protocol):
     #: What signs the log; None where nothing does.
     sealer: Sealer | None
 
-    async def begin(self, recording: Callable[[], Recording]) -> None:
-        """Take up what was recorded before the service began; how it goes with recording can be asked from then on."""
+    def report(self, recording: Callable[[], Recording]) -> None:
+        """Say from now on how it goes with recording, whenever somebody asks."""
 
     async def folded(self, batch: Sequence[Recorded]) -> None:
         """Hear what was folded."""
@@ -151,7 +151,7 @@ class Service:
             nursery.start_soon(self._patient.watch)
             nursery.start_soon(watch_wal, self.log.database)
             if self._house is not None:
-                await self._house.begin(self.recording)
+                self._house.report(self.recording)
             nursery.start_soon(self._follower.run, self._folded)
             await self._follower.caught_up()
             settle_memory()

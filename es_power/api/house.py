@@ -114,13 +114,16 @@ class House:
             self._pasts.move_to_end(key)
             return self._pasts[key]
 
-    async def begin(self, recording: Callable[[], Recording] = Recording) -> None:
-        """Take up what was recorded before the service began; `recording` says from then on how it goes with that."""
-        self.recording = recording
+    async def begin(self) -> None:
+        """Take up what was recorded before the service began: until then it knows no token and no session."""
         self.newest.begin = self.told = self.position
         said = await self.log.read_stream(ACCESS)
         self.tokens.apply(said)
         self.sessions.apply(said)
+
+    def report(self, recording: Callable[[], Recording]) -> None:
+        """Say from now on how it goes with recording."""
+        self.recording = recording
 
     async def folded(self, batch: Sequence[Recorded]) -> None:
         """Hear what was folded."""

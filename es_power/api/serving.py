@@ -86,6 +86,7 @@ async def answering(
         operators=settings.act.operators,
         rate=settings.api.rate,
     )
+    await house.begin()
     async with AsyncExitStack() as parts:
         if sockets.api:
             app = make_app()

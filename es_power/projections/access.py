@@ -1,4 +1,8 @@
-"""The tokens and sessions that let somebody in over HTTP, as folds over the stream in which they begin and end."""
+"""The tokens and sessions that let somebody in over HTTP, as folds over the stream in which they begin and end.
+
+What ended stays ended, though its beginning is folded once more: a service reads the whole stream as it starts, and
+folds what its tables had not seen after that; between two batches nobody may come in by what was revoked.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -34,16 +38,18 @@ class Tokens:
 
     def __init__(self) -> None:
         self._by_digest: dict[bytes, Token] = {}
+        self._revoked: set[UUID] = set()
 
     def apply(self, batch: Iterable[Recorded]) -> None:
         """Fold what was recorded."""
         for recorded in batch:
             match recorded.event:
-                case TokenIssued() as made:
+                case TokenIssued() as made if made.token not in self._revoked:
                     self._by_digest[made.digest] = Token(
                         id=made.token, role=made.role, name=made.name, by=made.by, issued_at=made.observed_at
                     )
                 case TokenRevoked(token=revoked):
+                    self._revoked.add(revoked)
                     self._by_digest = {key: token for key, token in self._by_digest.items() if token.id != revoked}
                 case _:
                     pass
@@ -74,6 +80,7 @@ class Sessions:
     def __init__(self) -> None:
         self._unused: dict[UUID, LinkIssued] = {}
         self._by_digest: dict[bytes, Session] = {}
+        self._ended: set[UUID] = set()
 
     def apply(self, batch: Iterable[Recorded]) -> None:
         """Fold what was recorded."""
@@ -99,11 +106,12 @@ class Sessions:
 
     def end(self, session: UUID) -> None:
         """End a session."""
+        self._ended.add(session)
         self._by_digest = {key: each for key, each in self._by_digest.items() if each.id != session}
 
     def _open(self, opened: SessionOpened) -> None:
         link = self._unused.pop(opened.link, None)
-        if link is None or not opened.digest:
+        if link is None or not opened.digest or opened.session in self._ended:
             return
         self._by_digest = {key: each for key, each in self._by_digest.items() if each.ends > opened.observed_at}
         self._by_digest[opened.digest] = Session(

@@ -87,12 +87,15 @@ class Watcher:
             self._wake()
             await self._log.wait_beyond(self.models.fleet.position)
             await trio.sleep(max(0.0, self._read_at + GATHER - trio.current_time()))
-            await self._require_same_log()
+        await self._require_same_log()
         self._read_at = trio.current_time()
         return batch
 
     async def _require_same_log(self) -> None:
-        """Find out whether the log was replaced by one that has grown since: what was read last must still be there."""
+        """Find out whether the log was replaced by one that has grown since: what was folded last must still be there.
+
+        It is looked for after what follows on it was read, so that a log replaced at any moment before that is noticed.
+        """
         if self._last is not None:
             position = self._last.position
             with suppress(UnknownEventError):  # damaged since; it was folded while it was whole

@@ -10,6 +10,7 @@ from es_power.api.house import House
 from es_power.domain.access import Role
 from es_power.domain.events import Position
 from es_power.domain.ports import Append
+from es_power.domain.streams import ACCESS
 from es_power.domain.time import SECOND, Timestamp
 from es_power.errors import LogFullError
 from es_power.ingest.access import revoke_token
@@ -197,6 +198,24 @@ async def test_a_session_goes_on_over_a_restart_until_it_ends(night: os.PathLike
     async with running(Path(night)) as api, api.client(uid=None) as browser:
         browser.cookies.update(cookies)
         assert problem(await browser.get("/v1/session")) == (401, "unauthenticated")
+
+
+async def test_what_ended_lets_nobody_in_while_its_beginning_is_folded_again(api: Running) -> None:
+    issued = await api.token(Role.READ)
+    await revoke_token(api.house.log, issued.token, by="alice", at=NOW)
+    async with api.client() as host, api.client(uid=None) as browser:
+        opened = await browser.get((await host.post("/v1/links")).json()["path"])
+        csrf = (await browser.get("/v1/session")).json()["csrf"]
+        await browser.delete("/v1/session", headers={"X-CSRF-Token": csrf})
+    await api.house.follower.reached(await api.house.log.head())
+
+    for recorded in await api.house.log.read_stream(ACCESS):
+        # As a service that starts folds again what its tables had not seen, a batch at a time.
+        api.house.tokens.apply([recorded])
+        api.house.sessions.apply([recorded])
+        for known in ({"Authorization": f"Bearer {issued.secret}"}, {"Cookie": opened.headers["set-cookie"]}):
+            async with api.client(uid=None, headers=known) as client:
+                assert problem(await client.get("/v1/vms")) == (401, "unauthenticated")
 
 
 async def test_a_session_lasts_for_twelve_hours(night: os.PathLike[str]) -> None:

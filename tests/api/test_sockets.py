@@ -12,10 +12,16 @@ import trio
 
 from es_power.api import listen
 from es_power.api.listen import address_of, tcp_socket, unix_socket
-from es_power.api.serving import Sockets
+from es_power.api.serving import Sockets, answering
 from es_power.domain.access import Role
 from es_power.errors import ListenError
+from es_power.ingest.access import issue_token
+from es_power.log import open_log
+from es_power.log.patience import PatientLog
+from es_power.projections.follower import Follower
+from es_power.projections.store import Store
 from es_power.settings import Api, Log, Metrics, Settings
+from tests.acceptance.night import NOW
 from tests.api.house import Running, local, served
 
 
@@ -105,6 +111,22 @@ async def test_the_kernel_is_asked_who_is_at_the_other_end(api: Running, tmp_pat
     assert who["role"] == "admin"
     assert (who["user"] == "root") == (os.geteuid() == 0)
     assert nobody.status_code == 401
+
+
+async def test_a_token_is_known_from_the_first_request_on(night: Path) -> None:
+    settings = Settings(log=Log(path=str(night)), api=Api(listen="127.0.0.1:0"), metrics=Metrics(enabled=False))
+    async with open_log(night, mode="write") as log:
+        issued = await issue_token(log, name="ci", role=Role.READ, by="alice", at=NOW)
+        store = Store(log.database)
+        follower = await Follower.start(PatientLog(log), store)
+        with closing(Sockets.open(settings)) as sockets:
+            async with (
+                answering(settings, sockets, log, store, follower) as house,
+                httpx.AsyncClient(base_url=house.url, headers={"Authorization": f"Bearer {issued.secret}"}) as client,
+            ):
+                answer = await client.get("/v1/session")
+
+    assert answer.status_code == 200
 
 
 async def test_many_requests_take_one_connection(api: Running, tmp_path: Path) -> None:
