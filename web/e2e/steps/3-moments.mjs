@@ -5,13 +5,16 @@ import { step, until } from '../steps.mjs'
 /** Move the slider to a time within these two, and say which: its steps are not known here, and time goes on meanwhile. */
 async function slideInto(visitor, since, until_) {
   const slider = visitor.page.getByRole('slider', { name: 'as of' })
-  for (let [low, high] = [0, 9999]; low <= high; ) {
-    const middle = (low + high) >> 1
-    await slider.fill(String(middle))
-    const shown = await visitor.parameter('t')
-    if (shown < since) low = middle + 1
-    else if (shown >= until_) high = middle - 1
-    else return shown
+  const shown = async (place) => {
+    await slider.fill(String(place))
+    return visitor.parameter('t')
+  }
+  const wanted = (Date.parse(since) + Date.parse(until_)) / 2
+  const begin = Date.parse(await shown(0))
+  for (let [place, tries] = [5000, 0]; tries < 20; tries++) {
+    const at = await shown(place)
+    if (at >= since && at < until_) return at
+    place = Math.min(9999, Math.max(1, Math.round((place * (wanted - begin)) / (Date.parse(at) - begin))))
   }
   throw new Error(`no step of the slider is between ${since} and ${until_}`)
 }

@@ -29,14 +29,19 @@ const AFTER = 60
 
 const ring = new Ring<Item>(KEPT)
 const heardItems = signal<readonly Item[]>([])
-const around = signal<readonly Item[]>([])
+/** What is around the moment that is shown, and of which VM alone, if of one. */
+const around = signal<{ vm: string | null; items: readonly Item[] }>({ vm: null, items: [] })
 
 /** Whether the list is of the chosen VM alone. */
 export const narrow = signal(true)
 export const ofVm = computed(() => (narrow.value ? place.value.vm : null))
 
-/** In the order of the log. */
-export const items = computed(() => (place.value.moment === null && ofVm.value === null ? heardItems.value : around.value))
+/** In the order of the log. Of a VM that was just chosen, what was heard of it is there until its history has come. */
+export const items = computed(() => {
+  const vm = ofVm.value
+  if (place.value.moment === null && vm === null) return heardItems.value
+  return around.value.vm === vm ? around.value.items : heardItems.value.filter((item) => vm === null || item.instance === vm)
+})
 
 /** The place in the list of the moment that is shown: of the last item that is not after it. */
 export const here = computed(() => {
@@ -91,16 +96,16 @@ export async function loadAround(): Promise<void> {
       ])
       const [old, young] = [before.body.items.reverse(), after?.body.items ?? []]
       const last = old.at(-1)?.position ?? -1
-      around.value = [...old, ...young.filter((line) => line.position > last)].map(item)
+      around.value = { vm, items: [...old, ...young.filter((line) => line.position > last)].map(item) }
     } else {
       const old = (await ask<Page<Fact>>(to('/v1/events', { until: then, limit: BEFORE }), mine)).body.items
       const after = old.at(-1)?.position ?? 0
       const young = (await ask<Page<Fact>>(to('/v1/events', { after, limit: AFTER }), mine)).body.items
-      around.value = [...old, ...young].map(item)
+      around.value = { vm, items: [...old, ...young].map(item) }
     }
   } catch (error) {
     if (!mine.aborted) {
-      around.value = []
+      around.value = { vm, items: [] }
       tell(error)
     }
   }
@@ -115,7 +120,7 @@ export function step(by: 1 | -1): void {
   const next = here.value + by
   const to = list[next]
   // What was heard is there until what is around has come: a second step may be quicker than that.
-  if (!moment && !ofVm.value) around.value = list
+  if (!moment) around.value = { vm: ofVm.value, items: list }
   if (to) go({ moment: { at: to.recorded, position: to.position } })
   else if (by > 0) go({ moment: null })
 }
