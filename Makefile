@@ -5,20 +5,8 @@
 #                   PART="kills bits"            COUNT=500 or COUNT=0.1   SEED=number
 
 COVERAGE_FLOOR ?= 0
-WORKERS ?= $(shell nproc)
-# Real guests need a machine that keeps up with them, so nothing runs beside these.
-ALONE = tests/libvirt tests/torture/test_libvirtd.py
-# Lines are counted of the tests that are for lines: to count them makes a test take twice as long, and the others run no
-# line of the domain or the log that these do not.
-COUNTED = $(addprefix tests/,unit property contract golden differential)
-UNCOUNTED = $(addprefix tests/unit/,cli dispatch nova test_benchmarks.py test_output.py projections/test_migration_orders.py)
-# What takes longest begins: at the end one processor would wait for the other.
-LONGEST = $(addprefix tests/,torture stateful acceptance packaging)
-OTHERS = $(LONGEST) $(filter-out $(LONGEST) $(COUNTED) $(ALONE) $(addprefix tests/,nova migration rigs __pycache__),$(patsubst %/,%,$(wildcard tests/*/)))
-ABREAST = .venv/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+WORKERS ?= $(shell expr $$(nproc) + 1)
 TORTURES = $(if $(PART),$(PART:%=tests/torture/test_%.py),tests/torture)
-COVERAGE = --cov=es_power/domain --cov=es_power/log --cov-branch --cov-report=term-missing:skip-covered \
-	--cov-fail-under=$(COVERAGE_FLOOR)
 
 .PHONY: help demo test torture test-nova test-api test-migration setup lint bench test-fresh lock web web-check screenshots
 
@@ -33,11 +21,8 @@ test: ## run every suite whose parts are here, or one: TESTS=tests/unit
 	@scripts/setup/venv dev
 	@scripts/setup/system want test
 	@scripts/setup/web want
-	@status=0; if [ -n "$(TESTS)" ]; then .venv/bin/pytest $(TESTS) || status=$$?; else \
-		$(ABREAST) $(OTHERS) $(UNCOUNTED) $(ALONE:%=--ignore=%) || status=$$?; \
-		$(ABREAST) $(COUNTED) $(UNCOUNTED:%=--ignore=%) $(COVERAGE) || status=$$?; \
-		.venv/bin/pytest $(ALONE) || status=$$?; \
-	fi; scripts/setup/system lack test; exit $$status
+	@if [ -n "$(TESTS)" ]; then .venv/bin/pytest $(TESTS); else scripts/suites $(WORKERS) $(COVERAGE_FLOOR); fi; \
+		status=$$?; scripts/setup/system lack test; exit $$status
 
 torture: ## try every fault as often as promised, hours, or parts of it: PART=kills COUNT=500
 	@scripts/setup/venv dev

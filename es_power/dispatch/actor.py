@@ -74,7 +74,11 @@ class Actor:
             for recorded in desk.models.keeping.holds.values():
                 self._time(recorded)
             task_status.started()
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                # What is folded while it ends begins nothing any more.
+                self._nursery = None
 
     # -------------------------------------------------------------------------------------------------- the fold
 

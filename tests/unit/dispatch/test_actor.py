@@ -1,5 +1,6 @@
 """What people say to an actor, what keeps commands back, and what a second or a later actor may do: nothing unasked."""
 
+from dataclasses import replace
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -45,6 +46,7 @@ from es_power.errors import (
 )
 from es_power.ingest.clock import now
 from es_power.log import SqlLog
+from es_power.projections.readmodels import Step
 from es_power.settings import Act, Breaker
 from es_power.testing import FakeHypervisor, FakeStopper
 from tests.unit.dispatch.conftest import QUICK, House, acting, house, observing, say, settings
@@ -120,6 +122,20 @@ async def test_what_nobody_approves_expires(log: SqlLog, host: FakeHypervisor, w
         again = (await h.until(StopRequested, 2))[1]
 
     assert again.command != request.command
+    assert h.stopper.sent == []
+
+
+async def test_what_is_folded_while_an_actor_ends_begins_nothing(
+    log: SqlLog, host: FakeHypervisor, web: InstanceId
+) -> None:
+    async with house(log, host, mode="approve") as h:
+        request = await requested(h, web)
+        await h.actor.desk.caught_up()
+        known = h.actor.desk.models.commands.rows[request.command]
+    late = replace(known, requested=replace(request, command=uuid4()))
+
+    h.actor.folded((), Step(commands={late.position: late}))
+
     assert h.stopper.sent == []
 
 
