@@ -32,9 +32,10 @@ def pack(*fields):
 
 
 def test_a_record_is_the_array_of_the_fields_in_their_order():
-    topic, state = Codec().encode(lifecycle(3))
+    codec = Codec()
+    topic, state = codec.encode(lifecycle(3))
 
-    assert topic == "LifecycleEvent:1"
+    assert topic == codec.topic(LifecycleEvent) == "LifecycleEvent:1"
     assert msgspec.msgpack.decode(state) == [1_790_000_000_123_456_789, VM.bytes, 1, 3, 2, 0]
 
 

@@ -261,6 +261,29 @@ def test_a_postgres_place_is_named_without_its_password_and_our_driver():
     assert str(parse_place("postgresql://me:secret@host/db")) == "postgresql://me:***@host/db"
 
 
+def test_a_copy_is_one_file_with_all_that_was_written(path, tmp_path):
+    copy = tmp_path / "copy.db"
+    with closing(Database(path, mode="write")) as database:
+        commit(database, 1)
+        database.copy_to(copy)
+        commit(database, 2)
+
+    assert sorted(each.name for each in tmp_path.glob("copy*")) == ["copy.db"]
+    with closing(Database(copy)) as database:
+        assert head(database) == 2
+
+
+def test_the_write_ahead_log_is_emptied_unless_somebody_reads(path):
+    with closing(Database(path, mode="write")) as database, closing(Database(path)) as reader:
+        commit(database, 1)
+        with reader.read() as connection:
+            connection.execute(sa.select(HEAD))
+            commit(database, 2)
+            assert not database.empty_wal()
+        assert database.empty_wal()
+        assert database.wal_bytes() == 0
+
+
 @pytest.mark.parametrize("suffix", ["", "-wal"])
 def test_a_log_that_was_deleted_in_use_takes_nothing_any_more(tmp_path: Path, suffix: str) -> None:
     database = Database(tmp_path / "log.db")

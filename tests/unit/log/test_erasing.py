@@ -1,8 +1,12 @@
 """What stands beside a log by its name: its own files, leases, and copies that still have what was erased."""
 
+from contextlib import closing
 from pathlib import Path
 
-from es_power.log.erasing import copies
+import pytest
+
+from es_power.log.erasing import copies, scrub
+from tests.unit.log.facts import new_database
 
 
 def test_copies_are_what_stands_beside_a_log_by_its_name_and_is_none_of_its_own_files(tmp_path: Path) -> None:
@@ -13,3 +17,10 @@ def test_copies_are_what_stands_beside_a_log_by_its_name_and_is_none_of_its_own_
     (tmp_path / f"{log.name}.d").mkdir()
 
     assert list(copies(log)) == [tmp_path / "log[1].db.bak-1", tmp_path / "log[1].db~"]
+
+
+@pytest.mark.parametrize("place", ["log.db", None])
+def test_what_was_erased_is_gone_from_the_write_ahead_log_too(tmp_path: Path, place: str | None) -> None:
+    with closing(new_database(tmp_path / place if place else "sqlite://")) as database:
+        assert scrub(database)
+        assert database.wal_bytes() == 0

@@ -14,7 +14,7 @@ import trio
 
 from es_power.errors import LeaseHeldError, LogUnavailableError
 from es_power.log import lease as module, open_log
-from es_power.log.lease import lease
+from es_power.log.lease import end_leases, epochs, lease, no_service
 from es_power.log.schema import LEASES
 
 STREAM = "observer/kvm-07/qemu"
@@ -89,6 +89,26 @@ async def test_a_holder_that_has_not_written_its_name_yet_is_another_service(tmp
         with claim.file_lock(), pytest.raises(LeaseHeldError, match="another service"):
             async with lease(log, STREAM, "two", nursery=nursery):
                 pass
+
+
+async def test_nobody_has_a_log_alone_while_a_service_has_one_of_its_streams(tmp_path):
+    async with open_log(tmp_path / "log.db", mode="write") as log, trio.open_nursery() as nursery:
+        async with lease(log, STREAM, "one", nursery=nursery):
+            with pytest.raises(LeaseHeldError, match=f"{STREAM} is held by one"), no_service(log.database):
+                pass
+        claim = module._Claim(log.database, "observer/kvm-08/qemu", "two", 15)
+        with claim.file_lock(), pytest.raises(LeaseHeldError, match="another service"), no_service(log.database):
+            pass
+
+
+async def test_a_stream_that_was_leased_elsewhere_goes_on_in_an_epoch_above_that(log):
+    async with trio.open_nursery() as nursery:
+        async with lease(log, "observer/kvm-08/qemu", "one", nursery=nursery):
+            assert epochs(log.database) == {"observer/kvm-08/qemu": 1}
+        with log.database.write() as connection:
+            end_leases(connection, {STREAM: 7})
+        async with lease(log, STREAM, "one", nursery=nursery) as epoch:
+            assert epoch == 8
 
 
 async def test_a_directory_that_takes_no_lock_file_is_named(tmp_path):
