@@ -1,6 +1,6 @@
 """A write-ahead log that only grows: SQLite moves it into the file now and then, unless kept from that."""
 
-from typing import Final, NoReturn
+from typing import Final
 
 import structlog
 import trio
@@ -39,8 +39,10 @@ class Overgrown:
             structlog.get_logger().info("the log is moved into its file again", log=self._place)
 
 
-async def watch_wal(database: Database) -> NoReturn:
-    """Look after it until cancelled."""
+async def watch_wal(database: Database) -> None:
+    """Look after it until cancelled; a log that is no file has none."""
+    if database.place.path is None:
+        return
     overgrown = Overgrown(str(database.place))
     while True:
         overgrown.note(await trio.to_thread.run_sync(database.wal_bytes), at=trio.current_time())

@@ -39,3 +39,9 @@ async def test_a_service_looks_after_it(tmp_path: Path, monkeypatch: pytest.Monk
                 nursery.cancel_scope.cancel()
 
     assert lines[0]["log"] == str(tmp_path / "log.db")
+
+
+async def test_a_log_that_is_no_file_is_not_looked_after() -> None:
+    async with open_log("sqlite://", mode="write") as log:
+        with trio.fail_after(10):
+            await watch_wal(log.database)
