@@ -18,6 +18,7 @@ from es_power.log.refusals import undecodable
 _PAGE: Final = re.compile(r"\b[Pp]age (\d+)")
 _TOLD: Final = 100  # problems that are listed
 _TICK: Final = 0.1  # seconds between two looks at whether somebody lost patience
+_CACHE: Final = 64 << 10  # KiB: records are looked for in an index all over it, and SQLite's own 2 MiB hold little of it
 _CORRUPT: Final = frozenset(
     {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH}
 )
@@ -61,12 +62,15 @@ class PageCheck:
 
     @contextmanager
     def _using(self, connection: sa.Connection) -> Iterator[None]:
-        self._driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+        driver = self._driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+        [usual] = driver.execute("PRAGMA cache_size").fetchone()
+        driver.execute(f"PRAGMA cache_size = -{_CACHE}")
         try:
             yield
         finally:
             with self._lock:
                 self._driver = None
+            driver.execute(f"PRAGMA cache_size = {usual}")
 
     def _told(self, check: str) -> Sequence[Damage]:
         driver = self._driver
