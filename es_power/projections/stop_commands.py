@@ -209,10 +209,13 @@ class StopCommands:
             # What could not be applied may be what speaks against a stop, or for one that stands.
             self.asks.pop(instance, None)
             return
+        owner = self._fleet.owner(instance)
         standing = self.open.get(instance)
-        if self._fleet.owner(instance).host != stream:
-            if standing is not None and standing.stream == stream:
-                yield from self._over(instance, "the instance is no longer this host's", recorded)
+        if standing is not None and owner.conflict:
+            yield from self._over(instance, "more than one host shows it on", recorded)
+        elif standing is not None and owner.host != stream == standing.stream:
+            yield from self._over(instance, "the instance is no longer this host's", recorded)
+        if owner.host != stream:
             return
         host = observed_host(stream) or ""
         policy = self._whatif or get_policy(self._fleet.places[stream].host.policy)

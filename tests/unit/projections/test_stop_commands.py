@@ -102,6 +102,18 @@ def test_a_task_that_is_set_withdraws(facts: Facts) -> None:
     assert rules(facts) == ["f", "withdrawn"]
 
 
+def test_a_command_ends_as_soon_as_another_host_shows_the_vm_on_too(facts: Facts) -> None:
+    facts.start(host="b")
+    facts.declare(WEB, VmState.STOPPED)
+    facts.sweep({WEB: ON})
+    conflict = facts.sweep({WEB: ON}, host="b")
+    facts.sweep({WEB: ON})
+    requested, ended = derived(facts)
+
+    assert (requested.host, ended.command, ended.because) == ("a", requested.command, conflict.position)
+    assert ended.reason == "more than one host shows it on"
+
+
 def test_a_vm_that_left_for_a_host_nobody_observes_is_not_stopped(facts: Facts) -> None:
     facts.declare(WEB, VmState.ACTIVE)
     facts.announce(WEB, 5, 3)
