@@ -18,7 +18,7 @@ from es_power.log.refusals import undecodable
 _PAGE: Final = re.compile(r"\b[Pp]age (\d+)")
 _TOLD: Final = 100  # problems that are listed
 _TICK: Final = 0.1  # seconds between two looks at whether somebody lost patience
-_CACHE: Final = 64 << 10  # KiB: records are looked for in an index all over it, and SQLite's own 2 MiB hold little of it
+_CACHE: Final = 64 << 10  # KiB: records are looked for all over an index, of which SQLite's usual 2 MiB hold little
 _CORRUPT: Final = frozenset(
     {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH}
 )

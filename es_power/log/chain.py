@@ -82,9 +82,9 @@ class Chain:
                     raise SealBrokenError(last + 1, reason="it is missing")
                 try:
                     stream = streams[number][0]
-                    name = topics.get(topic) or self._take_topic(topic)
+                    previous, name = hashes.get(stream, GENESIS), topics.get(topic) or self._take_topic(topic)
                     numbers = pack(version, position, recorded_at)
-                    computed = sha256(join((_BEGIN, hashes.get(stream, GENESIS), stream, numbers, name, state))).digest()
+                    computed = sha256(join((_BEGIN, previous, stream, numbers, name, state))).digest()
                 except KeyError as error:
                     reason = f"there is no stream of number {number!r}"
                     raise SealBrokenError(position, reason=reason) from error
