@@ -31,6 +31,12 @@ _ETAG: Final = {
     "UNKNOWN since then by the passing of time alone.",
     "schema": {"type": "string"},
 }
+_PRUNED: Final = {
+    "description": "Where no `since` was given and the log was pruned: of what was observed up to this position its "
+    "archive tells.",
+    "required": False,
+    "schema": {"type": "integer", "minimum": 1},
+}
 _LINK: Final = {"description": "The next page, where there is one.", "schema": {"type": "string"}}
 
 #: What any route may answer.
@@ -49,12 +55,14 @@ ALWAYS: Final = (
 
 
 def answers(
-    *problems: Kind, pages: bool = False, log: bool = True, tagged: bool = True
+    *problems: Kind, pages: bool = False, log: bool = True, tagged: bool = True, prunable: bool = False
 ) -> dict[int | str, dict[str, Any]]:
     """Describe the answers of a route; those about the log have its position and can be asked for by ETag."""
     described: dict[int | str, dict[str, Any]] = {}
     if log:
         headers: dict[str, Any] = {"X-ES-Position": _POSITION} | ({"Link": _LINK} if pages else {})
+        if prunable:
+            headers["X-ES-Pruned"] = _PRUNED
         # What the passing of time changes has none.
         headers["ETag"] = _ETAG if tagged else {**_ETAG, "required": False}
         described[200] = {"description": "The answer.", "headers": headers}

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from es_power.answers.commands import COMMANDS, LIFE, command_row, life_row
 from es_power.api import wire
 from es_power.api.access import Principal
-from es_power.api.asking import Asker, Cursor, IdempotencyKey, Limit, Now, TheHouse, answer, etag, rows_answer
+from es_power.api.asking import Asker, Cursor, IdempotencyKey, Limit, Past, TheHouse, answer, etag, rows_answer
 from es_power.api.describe import answers
 from es_power.api.house import House
 from es_power.api.idempotency import repeated
@@ -49,14 +49,14 @@ CommandPath = Annotated[
     responses=answers(CURSOR, pages=True),
 )
 async def all_commands(
-    request: Request, house: TheHouse, now: Now, limit: Limit = DEFAULT, cursor: Cursor = None
+    request: Request, house: TheHouse, past: Past, limit: Limit = DEFAULT, cursor: Cursor = None
 ) -> Response:
     """What `es-power commands list` shows, in the order in which they were requested."""
     start = after(cursor, (0,))
-    cut = page(request, await commands(now), limit, start, lambda each: (each.row.position,))
-    # A command's row shows the name that its VM has now.
-    tag = etag(house.newest.of(house.newest.commands, house.newest.states))
-    return rows_answer(request, cut, command_row, COMMANDS, position=now.position, tag=tag)
+    cut = page(request, await commands(past.view), limit, start, lambda each: (each.row.position,))
+    # A command's row shows the name that its VM has.
+    tag = etag(past.newest(house.newest.of(house.newest.commands, house.newest.states)))
+    return rows_answer(request, cut, command_row, COMMANDS, position=past.view.position, tag=tag)
 
 
 @router.get(
@@ -65,13 +65,13 @@ async def all_commands(
     summary="One stop command and its life",
     responses=answers(COMMAND_NOT_FOUND, AMBIGUOUS),
 )
-async def one_command(request: Request, house: TheHouse, command_id: CommandPath, now: Now) -> Response:
+async def one_command(request: Request, house: TheHouse, command_id: CommandPath, past: Past) -> Response:
     """What `es-power commands show` shows."""
-    found = await command(now, command_id)
+    found = await command(past.view, command_id)
     body = plain(command_row(found), COMMANDS)
     body["life"] = [plain(life_row(step), LIFE + COMMANDS) for step in found.life]
-    tag = etag(house.newest.of(house.newest.commands, house.newest.states))
-    return answer(request, body, position=now.position, tag=tag)
+    tag = etag(past.newest(house.newest.of(house.newest.commands, house.newest.states)))
+    return answer(request, body, position=past.view.position, tag=tag)
 
 
 _WRITES = answers(

@@ -159,13 +159,13 @@ async def all_hosts(
     "/v1/gaps", response_model=wire.Page[wire.Gap], summary="Blind times", responses=answers(CURSOR, pages=True)
 )
 async def all_gaps(
-    request: Request, house: TheHouse, now: Now, limit: Limit = DEFAULT, cursor: Cursor = None
+    request: Request, house: TheHouse, past: Past, limit: Limit = DEFAULT, cursor: Cursor = None
 ) -> Response:
     """What `es-power gaps` shows: when nobody saw a host, and why."""
     start = after_cursor(cursor, (0,))
-    cut = page(request, await gaps(now), limit, start, lambda each: (each.position,))
-    tag = etag(house.newest.of(house.newest.gaps))
-    return rows_answer(request, cut, gap_row, GAPS, position=now.position, tag=tag)
+    cut = page(request, await gaps(past.view), limit, start, lambda each: (each.position,))
+    tag = etag(past.newest(house.newest.of(house.newest.gaps)))
+    return rows_answer(request, cut, gap_row, GAPS, position=past.view.position, tag=tag)
 
 
 @router.get(

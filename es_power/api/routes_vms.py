@@ -99,10 +99,11 @@ async def one_vm(request: Request, house: TheHouse, vm: VmPath, past: Past, ever
     "/v1/vms/{vm}/history",
     response_model=wire.Page[wire.Line],
     summary="What happened to one VM",
-    responses=answers(VM_NOT_FOUND, AMBIGUOUS, CURSOR, pages=True),
+    responses=answers(VM_NOT_FOUND, AMBIGUOUS, CURSOR, pages=True, prunable=True),
 )
 async def history(
     request: Request,
+    house: TheHouse,
     vm: VmPath,
     past: Past,
     since: Annotated[str | None, instant("From then on")] = None,
@@ -138,6 +139,9 @@ async def history(
     )
     instance = InstanceId(part.instance)
     tag = etag(part.newest)
-    return rows_answer(
+    response = rows_answer(
         request, cut, lambda line: line_row(line, instance), HISTORY, position=past.view.position, tag=tag
     )
+    if since is None and (pruned := await house.log.pruned_up_to()):
+        response.headers["X-ES-Pruned"] = str(pruned)
+    return response

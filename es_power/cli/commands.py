@@ -9,7 +9,9 @@ import typer
 from es_power.answers.commands import COMMANDS, LIFE, command_row, life_row
 from es_power.cli.options import (
     ASK,
+    AsOfOption,
     ConfigOption,
+    KnownAtOption,
     LogOption,
     OutputOption,
     Printer,
@@ -18,6 +20,7 @@ from es_power.cli.options import (
     ask,
     place,
     take_view,
+    take_view_then,
 )
 from es_power.cli.wishes import wish
 from es_power.dispatch.door import Approve, Reject, Retry
@@ -43,35 +46,45 @@ def _list(
     *,
     only_open: Annotated[bool, typer.Option("--open", help="Only those that may still be sent.")] = False,
     host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="Only those of one host.")] = None,
+    as_of: AsOfOption = None,
+    known_at: KnownAtOption = None,
     log: LogOption = None,
     config: ConfigOption = None,
     output: OutputOption = Format.TABLE,
     utc: UtcOption = False,
 ) -> None:
-    """List all stop commands in the order in which they were requested."""
+    """List all stop commands in the order in which they were requested, as they are now or were at another time."""
+    printer = Printer(output, utc)
 
     async def question(opened: SqlLog) -> list[Explained]:
-        return await commands(await take_view(opened))
+        return await commands(await take_view_then(opened, as_of, known_at, zone=printer.zone))
 
     found = [
         each
         for each in ask(place(log, config), question)
         if (each.row.state.is_open or not only_open) and host in (None, each.row.requested.host)
     ]
-    Printer(output, utc).rows([command_row(each) for each in found], COMMANDS)
+    printer.rows([command_row(each) for each in found], COMMANDS)
 
 
 def _show(
     command_id: IdArgument,
     *,
+    as_of: AsOfOption = None,
+    known_at: KnownAtOption = None,
     log: LogOption = None,
     config: ConfigOption = None,
     output: OutputOption = Format.TABLE,
     utc: UtcOption = False,
 ) -> None:
     """Explain one stop command: the table's cell, its inputs with their positions, what was done, and by whom."""
-    explained = ask(place(log, config), lambda opened: _explained(opened, command_id))
-    printer, life = Printer(output, utc), [life_row(step) for step in explained.life]
+    printer = Printer(output, utc)
+
+    async def question(opened: SqlLog) -> Explained:
+        return await command(await take_view_then(opened, as_of, known_at, zone=printer.zone), command_id)
+
+    explained = ask(place(log, config), question)
+    life = [life_row(step) for step in explained.life]
     if output is Format.TABLE:
         printer.one(command_row(explained), COMMANDS)
         typer.echo()
@@ -96,8 +109,7 @@ def _retry(command_id: IdArgument, *, why: WhyOption, log: LogOption = None, con
 
 
 def _id(text: str, log: str | None, config: Path | None) -> UUID:
-    return ask(place(log, config), lambda opened: _explained(opened, text)).row.requested.command
+    async def question(opened: SqlLog) -> UUID:
+        return (await command(await take_view(opened), text)).row.requested.command
 
-
-async def _explained(opened: SqlLog, command_id: str) -> Explained:
-    return await command(await take_view(opened), command_id)
+    return ask(place(log, config), question)

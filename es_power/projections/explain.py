@@ -60,7 +60,7 @@ async def command(view: View, text: str) -> Explained:
 
 async def _life(view: View, row: Command) -> tuple[LifeStep, ...]:
     stream = command_stream(row.requested.command)
-    steps = [each for each in await view.log.read_stream(stream) if each.position <= view.position]
+    steps = [each for each in await view.log.read_stream(stream) if view.has(each)]
     looks = {place for each in steps for place in _looked_at(each.event)}
     facts = await view.log.read_at(sorted(looks - {row.requested.record}))
     told = sorted([*steps, *facts.values()], key=lambda each: each.position)

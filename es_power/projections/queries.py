@@ -84,6 +84,12 @@ class View:
         """The position of the log that every answer is true at: nothing after it bears on one."""
         return self.then.known if self.then else self.models.fleet.position
 
+    def has(self, recorded: Recorded) -> bool:
+        """Whether a fact counts in it."""
+        if self.then is not None:
+            return self.then.has(recorded.position, recorded.event.observed_at)
+        return recorded.position <= self.position
+
     def at(self, now: Timestamp) -> Timestamp:
         """What time it is in this view."""
         return self.then.at if self.then else now

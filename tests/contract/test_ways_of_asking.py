@@ -39,7 +39,6 @@ from tests.api.house import running
 
 Library = Callable[[View], Awaitable[list[Any]]]
 SINCE, UNTIL = night_clock("00:00:00"), night_clock("03:00:00")
-THEN = "2026-11-22T02:45:00Z"
 
 
 async def _status(view: View) -> list[Any]:
@@ -249,13 +248,20 @@ def test_a_checkpoint_is_signed_alike_by_the_command_line_and_over_http(told: Pa
     assert {**printed, "position": 0} == {**trio.run(over), "position": 0}
 
 
-def test_what_was_true_at_another_time_is_the_same_by_every_way(told: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("what", "time"), [("status", "02:45:00"), ("commands", "02:45:00"), ("gaps", "01:31:00")])
+def test_what_was_true_at_another_time_is_the_same_by_every_way(
+    told: Path, tmp_path: Path, what: str, time: str
+) -> None:
+    words, library, path = ASKED[what]
+    asked = f"2026-11-22T{time}Z"
+
     async def by_hand() -> list[Any]:
         async with es_power.open_log(told) as opened:
-            then = await moment_at(opened, Timestamp(night_clock("02:45:00")))
-            return await _status(await es_power.look(opened, as_of=then))
+            then = await moment_at(opened, Timestamp(night_clock(time)))
+            return await library(await es_power.look(opened, as_of=then))
 
-    printed = command_line(told, f"status --as-of {THEN}")
-    answered = trio.run(over_http, told, f"/v1/vms?as_of={THEN}", tmp_path)
+    printed = command_line(told, f"{words} --as-of {asked}")
+    answered = trio.run(over_http, told, f"{path}?as_of={asked}", tmp_path)
 
     assert printed == answered == json.loads(json.dumps(trio.run(by_hand)))
+    assert printed != command_line(told, words), "it is not what is true now"

@@ -7,7 +7,7 @@ import { loadBounds, loadFleet, tell } from './model/fleet.ts'
 import { listen, press } from './model/keys.ts'
 import { followFrom } from './model/live.ts'
 import { admitted } from './model/session.ts'
-import { admission, blindHosts, byId, head, live, place, theme, then, utc, rows, commandsThen, isOpen, go } from './model/state.ts'
+import { admission, blindHosts, byId, head, live, place, theme, then, utc, rows, commands, isOpen, go } from './model/state.ts'
 import { tick } from './model/ticking.ts'
 import { fromQuery, TABS, toQuery, type Tab } from './model/url.ts'
 import { Audit } from './parts/audit.ts'
@@ -57,7 +57,7 @@ function Page() {
 }
 
 function OpenCount() {
-  const open = commandsThen.value.filter(isOpen).length
+  const open = commands.value.filter(isOpen).length
   return open ? html` <span class="badge" title="open">${open}</span>` : null
 }
 

@@ -7,19 +7,7 @@ import trio
 
 from es_power.upkeep import remaining
 from tests.unit.cli.conftest import Ask
-from tests.unit.story import OFF, RUNNING, WEB, Story, one_host
-from tests.unit.upkeep.sealed import seal, write
-
-
-def signed() -> Story:
-    story = one_host()
-    for state in (RUNNING, OFF) * 3:
-        story.sweep({WEB: state})
-        story.plan()
-    seal(story)
-    story.sweep({WEB: RUNNING})
-    story.plan()
-    return story
+from tests.unit.upkeep.sealed import signed, write
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from es_power.replay import rebuild
 from es_power.upkeep.cut import find_cut
 from es_power.upkeep.pruning import Done, prune
 from tests.unit.audit.rigs import SIGNER
-from tests.unit.story import Story
+from tests.unit.story import OFF, RUNNING, WEB, Story, one_host
 
 LATER = Timestamp(1_900_000_000_000_000_000)
 
@@ -31,6 +31,18 @@ def seal(story: Story) -> Recorded:
         signature=b"",
     )
     return story.record(AUDIT, signed)
+
+
+def signed() -> Story:
+    """A VM that comes and goes, signed before it comes for the last time."""
+    story = one_host()
+    for state in (RUNNING, OFF) * 3:
+        story.sweep({WEB: state})
+        story.plan()
+    seal(story)
+    story.sweep({WEB: RUNNING})
+    story.plan()
+    return story
 
 
 async def write(story: Story, place: Path | str) -> None:

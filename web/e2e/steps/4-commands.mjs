@@ -52,16 +52,21 @@ step('an operator rejects one, and it is not asked for again', async ({ visitor,
   assert.equal(await row.getByRole('button', { name: 'Approve' }).count(), 0)
 })
 
-step('in the past nothing can be approved', async ({ visitor, world }) => {
+step('in the past a command is as it was then, and nothing can be approved', async ({ visitor, world }) => {
   const page = await visitor.enter('operate')
   const row = await plan(visitor, world, 'web-09')
   await visitor.tab('Commands')
   await row.getByRole('button', { name: 'Approve' }).waitFor()
   const { items } = await visitor.asks('/v1/events?after=0&limit=1000')
+  await row.getByRole('button', { name: 'Reject' }).click()
+  await page.getByRole('dialog').getByRole('textbox').fill('being repaired')
+  await page.getByRole('dialog').getByRole('button', { name: 'Reject' }).click()
+  await row.getByText('Withdrawn').waitFor()
   await page.goto(`${new URL(page.url()).origin}/?tab=commands&t=${items.at(-1).position}`)
   const approve = row.getByRole('button', { name: 'Approve' })
   await approve.waitFor()
 
+  assert.equal(await row.locator('.step').innerText(), 'Planned')
   assert.ok(await approve.isDisabled())
   assert.match(await approve.getAttribute('title'), /the past/)
 })

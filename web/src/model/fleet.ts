@@ -25,7 +25,7 @@ export async function loadFleet(): Promise<void> {
     const [vms, seen, planned, last] = await Promise.all([
       askAll<Vm>(to('/v1/vms', { ...then.value, limit: 1000 }), mine.signal),
       askAll<Host>(to('/v1/hosts', { ...then.value, limit: 1000 }), mine.signal),
-      askAll<Command>('/v1/commands?limit=1000', mine.signal),
+      askAll<Command>(to('/v1/commands', { ...then.value, limit: 1000 }), mine.signal),
       // An answer about a time is true by what is known now; where the log stood then is told by its last fact.
       moment ? ask<Page<Fact>>(to('/v1/events', { until: written(moment), limit: 1 }), mine.signal) : null,
     ])

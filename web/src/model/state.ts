@@ -60,9 +60,7 @@ export const chosen = computed(() => (place.value.vm ? byId.value.get(place.valu
 /** Open commands by their VMs: where what is observed is not what is wanted. */
 const ENDED = new Set(['Confirmed', 'Refused', 'Failed', 'Withdrawn', 'Expired'])
 export const isOpen = (command: Command): boolean => command.ended === null && !ENDED.has(command.state)
-export const commandsThen = computed(() =>
-  live.value ? commands.value : commands.value.filter((each) => each.position <= position.value))
-export const openByVm = computed(() => new Map(commandsThen.value.filter(isOpen).map((each) => [each.instance, each])))
+export const openByVm = computed(() => new Map(commands.value.filter(isOpen).map((each) => [each.instance, each])))
 
 export const blindHosts = computed(() => hosts.value.filter((host) => host.blind_since !== null))
 

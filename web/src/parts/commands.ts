@@ -3,8 +3,8 @@
 import { useSignal, useSignalEffect } from '@preact/signals'
 import { useLayoutEffect, useRef } from 'preact/hooks'
 import type { Command, CommandShown } from '../wire.ts'
-import { ask, write } from '../model/ask.ts'
-import { commandsThen, go, hosts, isOpen, live, role } from '../model/state.ts'
+import { ask, to, write } from '../model/ask.ts'
+import { commands, go, hosts, isOpen, live, role, then } from '../model/state.ts'
 import { stirAll } from '../model/fleet.ts'
 import { html } from './html.ts'
 import { Empty, Position, Time } from './small.ts'
@@ -20,7 +20,7 @@ function hindrance(command: Command): string {
 export function Commands() {
   const shown = useSignal<string | null>(null)
   const asking = useSignal<{ command: Command; verb: 'approve' | 'reject' } | null>(null)
-  const list = commandsThen.value.toReversed()
+  const list = commands.value.toReversed()
   const modes = [...new Set(hosts.value.map((host) => host.mode))]
   return html`<section class="panel" tabindex="0" aria-label="Stop commands">
     <header><h2>Commands</h2>
@@ -55,9 +55,9 @@ function Life({ command }: { command: Command }) {
   const found = useSignal<CommandShown | null>(null)
   useSignalEffect(() => {
     // Each step of its life makes the list anew.
-    void commandsThen.value
+    void commands.value
     let current = true
-    void ask<CommandShown>(`/v1/commands/${command.id}`).then(({ body }) => { if (current) found.value = body }, () => undefined)
+    void ask<CommandShown>(to(`/v1/commands/${command.id}`, then.value)).then(({ body }) => { if (current) found.value = body }, () => undefined)
     return () => { current = false }
   })
   const { observation, record } = command.justification
