@@ -1,0 +1,105 @@
+"""Whatever was recorded: once its beginning was pruned, every answer about the time since is the same, or is refused."""
+
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest import mock
+
+import trio
+from hypothesis import given, settings, strategies as st
+
+from es_power.audit.verifying import verify as audit
+from es_power.domain.custody import CheckpointSealed, LabelsForgotten
+from es_power.domain.events import Position
+from es_power.domain.streams import AUDIT
+from es_power.domain.time import Timestamp
+from es_power.errors import RecordPrunedError
+from es_power.log import SqlLog, open_log
+from es_power.projections.anomalies import anomalies
+from es_power.projections.as_of import Moment, moment_of
+from es_power.projections.explain import commands
+from es_power.projections.gaps import gaps
+from es_power.projections.narrative import history
+from es_power.projections.queries import View, look, status
+from es_power.projections.timeline import timeline
+from es_power.projections.uptime import uptime
+from es_power.projections.why import why
+from es_power.replay import verify
+from es_power.testing.facts import SOMEBODY
+from es_power.upkeep import remaining
+from tests.property.logs import LOGS, Act
+from tests.unit.story import Story
+from tests.unit.upkeep.sealed import prune_before, seal, write
+
+Questions = dict[str, Callable[[], Awaitable[object]]]
+
+
+def story(parts: list[list[Act]]) -> Story:
+    """A log that was sealed after each part."""
+    told = Story()
+    # What people say in drawn logs has no text.
+    told.record(AUDIT, LabelsForgotten(observed_at=told.now, labels=(SOMEBODY.id,), by=SOMEBODY))
+    told.start("a")
+    told.start("b")
+    for part in parts:
+        for act in part:
+            act(told)
+            told.plan()
+        seal(told)
+    return told
+
+
+def questions(then: Moment, head: Moment, at: View, now: View) -> Questions:
+    span = {"since": then.at, "until": head.at, "now": head.at}
+    asked: Questions = {
+        "status then": lambda: status(at, now=then.at),
+        "status now": lambda: status(now, now=head.at),
+        "timeline": lambda: timeline(now, **span),
+        "uptime": lambda: uptime(now, **span),
+        "anomalies": lambda: anomalies(now, **span),
+        "gaps": lambda: gaps(now),
+        "commands": lambda: commands(now),
+    }
+    for instance in sorted(now.fleet.seen_on):
+        asked[f"history of {instance}"] = lambda vm=str(instance): history(now, vm, after=then.position)
+        asked[f"why {instance}"] = lambda vm=str(instance): why(now, vm)
+    return asked
+
+
+async def answers(log: SqlLog, cut: Position, end: Position) -> dict[str, object]:
+    then, head = await moment_of(log, cut), await moment_of(log, end)
+    at, now = await look(log, as_of=then, known_at=then), await look(log, until=end)
+    found: dict[str, object] = {}
+    for name, question in questions(then, head, at, now).items():
+        try:
+            found[name] = await question()
+        except RecordPrunedError as error:
+            found[name] = type(error)
+    return found
+
+
+async def pruned_is_as_whole(told: Story, folder: Path) -> None:
+    end = Position(len(told.records))
+    [first, *_] = [each for each in told.records if isinstance(each.event, CheckpointSealed)]
+    await write(told, folder / "whole")
+    shutil.copy(folder / "whole", folder / "log")
+    async with open_log(folder / "log", mode="write") as log:
+        done = await prune_before(log, Timestamp(first.event.observed_at + 1), folder / "archive")
+        verdict = await audit(log)
+        assert (list(verdict.damage), verdict.pruned) == ([], first.position - 1)
+        assert list((await verify(log))[1]) == []
+        found = await answers(log, Position(first.position - 1), end)
+    async with open_log(folder / "whole") as log:
+        whole = await answers(log, Position(first.position - 1), end)
+
+    assert done.archive.file.exists()
+    for name, answer in found.items():
+        assert (name, answer) == (name, whole[name]) or answer is RecordPrunedError, name
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(LOGS, min_size=2, max_size=2))
+def test_what_is_answered_after_a_prune_is_what_was_answered_before(parts: list[list[Act]]) -> None:
+    with TemporaryDirectory() as folder, mock.patch.object(remaining, "NEAR", 1):
+        trio.run(pruned_is_as_whole, story(parts), Path(folder))
