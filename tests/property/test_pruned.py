@@ -1,4 +1,4 @@
-"""Whatever was recorded: once its beginning was pruned, every answer about the time since is the same, or is refused."""
+"""Whatever was recorded: once its beginning was pruned, an answer about the time since is the same, or is refused."""
 
 import shutil
 from collections.abc import Awaitable, Callable
