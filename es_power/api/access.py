@@ -50,7 +50,10 @@ class Principal:
     key: str
     #: A user's name; of a token its label, of a session that of who asked for its link: their texts are in the log.
     user: str | Label
+    token: UUID | None = None
     session: UUID | None = None
+    #: When the session is over.
+    ends: Timestamp | None = None
 
 
 def name_of(uid: int) -> str:
@@ -99,11 +102,14 @@ class Access:
         scheme, _, secret = headers.get("authorization", "").partition(" ")
         if scheme:
             token = self._tokens.find(secret.strip()) if scheme.casefold() == "bearer" else None
-            return Principal(role=token.role, key=f"token {token.id}", user=token.name) if token else None
+            if token is None:
+                return None
+            return Principal(role=token.role, key=f"token {token.id}", user=token.name, token=token.id)
         session = self._sessions.find(cookie_of(headers), now=self._clock())
         if session is None:
             return None
-        return Principal(role=session.role, key=f"session {session.id}", user=session.user, session=session.id)
+        key = f"session {session.id}"
+        return Principal(role=session.role, key=key, user=session.user, session=session.id, ends=session.ends)
 
     def admit(self, principal: Principal | None, method: str, headers: Headers) -> None:
         """Refuse whoever may not do that."""

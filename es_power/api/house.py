@@ -8,6 +8,7 @@ from typing import Final
 
 import trio
 
+from es_power.api.access import Principal
 from es_power.api.idempotency import Done
 from es_power.api.links import Links
 from es_power.api.metrics import Counts
@@ -124,6 +125,12 @@ class House:
     def report(self, recording: Callable[[], Recording]) -> None:
         """Say from now on how it goes with recording."""
         self.recording = recording
+
+    def lets_in(self, who: Principal) -> bool:
+        """Whether somebody who was let in still is: whose token was not revoked, and whose session goes on."""
+        if who.token in self.tokens.revoked or who.session in self.sessions.ended:
+            return False
+        return who.ends is None or self.clock() < who.ends
 
     async def folded(self, batch: Sequence[Recorded]) -> None:
         """Hear what was folded."""

@@ -11,6 +11,7 @@ from es_power.answers.rows import GAPS, HOSTS, QUARANTINE, doubt_row, gap_row, h
 from es_power.api import wire
 from es_power.api.asking import (
     LARGEST,
+    Asker,
     Cursor,
     Limit,
     Now,
@@ -117,6 +118,7 @@ async def events(
 )
 async def stream(
     house: TheHouse,
+    who: Asker,
     after: Annotated[int | None, Query(ge=0, le=LARGEST, description="Begin after this position, not now.")] = None,
     last_event_id: Annotated[
         int | None,
@@ -134,8 +136,13 @@ async def stream(
         raise ProblemError(
             TOO_MANY, f"{house.broadcast.followers} follow already ([api] followers)", headers={"Retry-After": "10"}
         )
+    begin = Position(head if place is None else place)
     return Following(
-        house.log, house.broadcast, Position(head if place is None else place), folded=lambda: house.position
+        house.log,
+        house.broadcast,
+        begin,
+        folded=lambda: house.position,
+        is_let_in=lambda: house.lets_in(who),
     )
 
 

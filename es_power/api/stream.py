@@ -132,7 +132,15 @@ async def read_on(log: SqlLog, after: Position, *, until: Position | None = None
 class Following(Response):
     """The answer to one who follows, from after a position on."""
 
-    def __init__(self, log: SqlLog, broadcast: Broadcast, after: Position, *, folded: Callable[[], Position]) -> None:
+    def __init__(
+        self,
+        log: SqlLog,
+        broadcast: Broadcast,
+        after: Position,
+        *,
+        folded: Callable[[], Position],
+        is_let_in: Callable[[], bool],
+    ) -> None:
         headers = {"X-ES-Position": str(folded()), "X-Accel-Buffering": "no"}
         super().__init__(headers=headers, media_type="text/event-stream")
         del self.headers["content-length"]
@@ -140,9 +148,10 @@ class Following(Response):
         self._broadcast = broadcast
         self._place = after
         self._folded = folded
+        self._is_let_in = is_let_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the client goes, is too slow, or the service stops."""
+        """Send until the client goes, is too slow or let in no longer, or the service stops."""
         # The gate's limit is for answers that have an end.
         scope["state"]["deadline"].deadline = float("inf")
         self._broadcast.followers += 1
@@ -178,10 +187,10 @@ class Following(Response):
         # What the ring does not have is read; the ring is not followed while that goes on, so it may have moved on.
         while (ring.begin is None or self._place + 1 < ring.begin) and self._place < self._folded():
             some = await read_on(self._log, self._place, until=self._folded())
-            if not some:
+            if not some or not self._is_let_in():
                 break
             yield self._advance(some)
-        while not ring.has_ended:
+        while not ring.has_ended and self._is_let_in():
             if ring.end_position is not None and self._place < ring.end_position:
                 if ring.begin is not None and self._place + 1 < ring.begin:
                     ring.resets += 1

@@ -38,18 +38,18 @@ class Tokens:
 
     def __init__(self) -> None:
         self._by_digest: dict[bytes, Token] = {}
-        self._revoked: set[UUID] = set()
+        self.revoked: set[UUID] = set()
 
     def apply(self, batch: Iterable[Recorded]) -> None:
         """Fold what was recorded."""
         for recorded in batch:
             match recorded.event:
-                case TokenIssued() as made if made.token not in self._revoked:
+                case TokenIssued() as made if made.token not in self.revoked:
                     self._by_digest[made.digest] = Token(
                         id=made.token, role=made.role, name=made.name, by=made.by, issued_at=made.observed_at
                     )
                 case TokenRevoked(token=revoked):
-                    self._revoked.add(revoked)
+                    self.revoked.add(revoked)
                     self._by_digest = {key: token for key, token in self._by_digest.items() if token.id != revoked}
                 case _:
                     pass
@@ -80,7 +80,7 @@ class Sessions:
     def __init__(self) -> None:
         self._unused: dict[UUID, LinkIssued] = {}
         self._by_digest: dict[bytes, Session] = {}
-        self._ended: set[UUID] = set()
+        self.ended: set[UUID] = set()
 
     def apply(self, batch: Iterable[Recorded]) -> None:
         """Fold what was recorded."""
@@ -106,12 +106,12 @@ class Sessions:
 
     def end(self, session: UUID) -> None:
         """End a session."""
-        self._ended.add(session)
+        self.ended.add(session)
         self._by_digest = {key: each for key, each in self._by_digest.items() if each.id != session}
 
     def _open(self, opened: SessionOpened) -> None:
         link = self._unused.pop(opened.link, None)
-        if link is None or not opened.digest or opened.session in self._ended:
+        if link is None or not opened.digest or opened.session in self.ended:
             return
         self._by_digest = {key: each for key, each in self._by_digest.items() if each.ends > opened.observed_at}
         self._by_digest[opened.digest] = Session(

@@ -2,14 +2,22 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
 
+import httpx
 import pytest
 import trio
 
 from es_power.api import listen, stream
+from es_power.api.access import Principal
+from es_power.domain.access import Role
 from es_power.domain.events import InstanceNamed
 from es_power.domain.ports import Append, Write
+from es_power.domain.time import Timestamp
+from es_power.ingest.access import revoke_token
 from es_power.log import SqlLog
 from es_power.log.labels import make_label
 from tests.acceptance.night import NOW, STREAM, WEB
@@ -66,8 +74,12 @@ class Events:
 
 
 @asynccontextmanager
-async def following(path: Path, query: str = "", **headers: str) -> AsyncIterator[Events]:
-    stream = await trio.open_unix_socket(path)
+async def following(at: Path | str, query: str = "", **headers: str) -> AsyncIterator[Events]:
+    """Follow at a socket's path, or at a URL of this machine."""
+    if isinstance(at, Path):
+        stream = await trio.open_unix_socket(at)
+    else:
+        stream = await trio.open_tcp_stream("127.0.0.1", urlsplit(at).port or 0)
     async with stream:
         asked = [f"GET /v1/stream{query} HTTP/1.1", "Host: localhost", *(f"{k}: {v}" for k, v in headers.items())]
         await stream.send_all("\r\n".join([*asked, "", ""]).encode())
@@ -164,6 +176,36 @@ async def test_the_service_lets_go_of_all_who_follow_when_it_stops(api: Running,
         api.house.broadcast.end()
 
         assert await events.next() == "end"
+
+
+async def test_whose_token_is_revoked_or_whose_session_ends_follows_no_longer(api: Running, tmp_path: Path) -> None:
+    issued = await api.token(Role.READ)
+    async with served(api, tmp_path) as (url, path), httpx.AsyncClient(base_url=url) as browser, local(path) as host:
+        await browser.get((await host.post("/v1/links")).json()["path"])
+        csrf = (await browser.get("/v1/session")).json()["csrf"]
+        cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+        async with (
+            following(url, Authorization=f"Bearer {issued.secret}") as program,
+            following(url, Cookie=cookie) as page,
+            following(path) as other,
+        ):
+            assert [await each.next() for each in (program, page, other)] == ["ready"] * 3
+            await revoke_token(api.house.log, issued.token, by="alice", at=NOW)
+            with trio.fail_after(10):
+                while await program.next() != "end":
+                    pass
+            await browser.delete("/v1/session", headers={"X-CSRF-Token": csrf})
+            with trio.fail_after(10):
+                while await page.next() != "end":
+                    pass
+            await name_it(api.house.log, "one")
+            assert len(await other.ids(3)) == 3
+
+
+async def test_a_session_that_is_over_is_let_in_no_longer(api: Running) -> None:
+    who = Principal(role=Role.READ, key="", user="", session=uuid4(), ends=Timestamp(NOW + 1))
+    assert api.house.lets_in(who)
+    assert not api.house.lets_in(replace(who, ends=NOW))
 
 
 async def test_only_so_many_may_follow(api: Running, at: Path) -> None:
