@@ -26,7 +26,7 @@ export function Bar() {
       <button type="button" class="quiet" title="colours: ${theme.value} (d)" aria-label="colours: ${theme.value}" onClick=${() => press('d')}>${theme.value === 'auto' ? '◐' : theme.value === 'light' ? '☀' : '☾'}</button>
       <button type="button" class="quiet" title="keys (?)" aria-label="keys" onClick=${() => { help.value = true }}>?</button>
     </div>
-    ${admission.value.kind === 'out' && !admission.value.why && html`<div class="notice" role="alert">This browser's session ended, as each does when the service is started anew.
+    ${admission.value.kind === 'out' && !admission.value.why && html`<div class="notice" role="alert">This browser's session ended, as each does after twelve hours.
       <code>es-power ui</code> on its host prints a link to a new one; then this page goes on where it was.</div>`}
     ${notice.value && html`<div class="notice" role="alert">${notice.value} <button type="button" class="quiet" aria-label="dismiss" onClick=${() => { notice.value = '' }}>×</button></div>`}
   </header>`
