@@ -4,7 +4,7 @@ A text that was forgotten is gone, and a fact says so (`LabelsForgotten`); one t
 taken away. Of labels inside imported facts nobody can say: their texts may have been gone where they came from.
 """
 
-from collections.abc import Iterator, Sequence, Set as AbstractSet
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, cast
 
@@ -55,8 +55,9 @@ class Labels:
         #: Records that cannot be read, so that nobody knows which labels they refer to.
         self.unread = 0
 
-    def note(self, rows: Sequence[Row], topics: AbstractSet[str]) -> None:
-        """Take in what records of these topics refer to."""
+    def note(self, rows: Sequence[Row]) -> None:
+        """Take in what records refer to."""
+        topics = {row[4] for row in rows}
         bearing = self._bearing
         for topic in topics - bearing.keys():
             bearing[topic] = self._codec.bears_labels(topic)

@@ -217,15 +217,13 @@ class _Examination:
     def _keep(self, rows: Sequence[Row]) -> None:
         """Take in records that were kept of what was pruned."""
         self._kept += len(rows)
-        self._labels.note(rows, {row[4] for row in rows})
+        self._labels.note(rows)
 
     def _take(self, rows: Sequence[Row], tree: Growing) -> None:
         """Take in records that fit."""
-        if rows:
-            _, streams, versions, _, topics, _, hashes = zip(*rows, strict=True)
-            tree.add(hashes)
-            self._versions.update(zip(streams, versions, strict=True))
-            self._labels.note(rows, set(topics))
+        tree.add([row[6] for row in rows])
+        self._versions.update({row[1]: row[2] for row in rows})
+        self._labels.note(rows)
 
     def _name(self, broken: SealBrokenError) -> None:
         """Say what is wrong with the record that does not fit."""
