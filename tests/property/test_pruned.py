@@ -1,7 +1,6 @@
 """Whatever was recorded: once its beginning was pruned, an answer about the time since is the same, or is refused."""
 
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import mock
@@ -16,23 +15,14 @@ from es_power.domain.streams import AUDIT
 from es_power.domain.time import Timestamp
 from es_power.errors import RecordPrunedError
 from es_power.log import SqlLog, open_log
-from es_power.projections.anomalies import anomalies
-from es_power.projections.as_of import Moment, moment_of
-from es_power.projections.explain import commands
-from es_power.projections.gaps import gaps
-from es_power.projections.narrative import history
-from es_power.projections.queries import View, look, status
-from es_power.projections.timeline import timeline
-from es_power.projections.uptime import uptime
-from es_power.projections.why import why
+from es_power.projections.as_of import moment_of
+from es_power.projections.queries import look
 from es_power.replay import verify
 from es_power.testing.facts import SOMEBODY
 from es_power.upkeep import remaining
 from tests.property.logs import LOGS, Act
 from tests.unit.story import Story
-from tests.unit.upkeep.sealed import prune_before, seal, write
-
-Questions = dict[str, Callable[[], Awaitable[object]]]
+from tests.unit.upkeep.sealed import prune_before, questions, seal, write
 
 
 def story(parts: list[list[Act]]) -> Story:
@@ -50,28 +40,11 @@ def story(parts: list[list[Act]]) -> Story:
     return told
 
 
-def questions(then: Moment, head: Moment, at: View, now: View) -> Questions:
-    span = {"since": then.at, "until": head.at, "now": head.at}
-    asked: Questions = {
-        "status then": lambda: status(at, now=then.at),
-        "status now": lambda: status(now, now=head.at),
-        "timeline": lambda: timeline(now, **span),
-        "uptime": lambda: uptime(now, **span),
-        "anomalies": lambda: anomalies(now, **span),
-        "gaps": lambda: gaps(now),
-        "commands": lambda: commands(now),
-    }
-    for instance in sorted(now.fleet.seen_on):
-        asked[f"history of {instance}"] = lambda vm=str(instance): history(now, vm, after=then.position)
-        asked[f"why {instance}"] = lambda vm=str(instance): why(now, vm)
-    return asked
-
-
 async def answers(log: SqlLog, cut: Position, end: Position) -> dict[str, object]:
     then, head = await moment_of(log, cut), await moment_of(log, end)
-    at, now = await look(log, as_of=then, known_at=then), await look(log, until=end)
+    seen = sorted((await look(log, until=end)).fleet.seen_on)
     found: dict[str, object] = {}
-    for name, question in questions(then, head, at, now).items():
+    for name, question in (await questions(log, then, head, histories=seen, reasons=seen)).items():
         try:
             found[name] = await question()
         except RecordPrunedError as error:

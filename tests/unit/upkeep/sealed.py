@@ -1,16 +1,28 @@
 """Stories that are signed on the way, written into real logs with tables; and the same logs pruned."""
 
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from es_power.audit.notes import Checkpoint
 from es_power.audit.stored import grow
 from es_power.domain.custody import CheckpointSealed
-from es_power.domain.events import Position, Recorded
+from es_power.domain.events import InstanceId, Position, Recorded
 from es_power.domain.ports import Append, Write
 from es_power.domain.streams import AUDIT
 from es_power.domain.time import Timestamp
 from es_power.log import SqlLog, open_log
+from es_power.projections.anomalies import anomalies
+from es_power.projections.as_of import Moment
+from es_power.projections.differences import diff
+from es_power.projections.explain import commands
+from es_power.projections.gaps import gaps
+from es_power.projections.narrative import history
+from es_power.projections.queries import look, status
+from es_power.projections.timeline import timeline
+from es_power.projections.uptime import uptime
+from es_power.projections.why import why
 from es_power.replay import rebuild
 from es_power.upkeep.cut import find_cut
 from es_power.upkeep.pruning import Done, prune
@@ -66,3 +78,25 @@ async def prune_before(log: SqlLog, time: Timestamp, folder: Path) -> Done:
     cut = await find_cut(log, time)
     archive = folder / f"until-{cut.position}" if folder.is_dir() else folder
     return await prune(log, cut, archive, by="root", at=LATER)
+
+
+async def questions(
+    log: SqlLog, then: Moment, head: Moment, *, histories: Iterable[InstanceId], reasons: Iterable[InstanceId]
+) -> dict[str, Callable[[], Awaitable[object]]]:
+    """What can be asked of the time between two positions, by what was known at the later one."""
+    at, now = await look(log, as_of=then, known_at=then), await look(log, until=head.position)
+    later = await look(log, as_of=then, known_at=head)
+    span = {"since": then.at, "until": head.at, "now": head.at}
+    return {
+        "status then": lambda: status(at, now=then.at),
+        "status now": lambda: status(now, now=head.at),
+        "as of": lambda: status(later, now=then.at),
+        "timeline": lambda: timeline(now, **span),
+        "uptime": lambda: uptime(now, **span),
+        "anomalies": lambda: anomalies(now, **span),
+        "gaps": lambda: gaps(now),
+        "commands": lambda: commands(now),
+        "diff": lambda: diff(at, now, now=head.at),
+        **{f"history {each}": partial(history, now, str(each), after=then.position) for each in histories},
+        **{f"why {each}": partial(why, now, str(each)) for each in reasons},
+    }

@@ -23,16 +23,10 @@ from es_power.domain.time import SECOND, Timestamp
 from es_power.errors import BackupError, PruneError, RecordPrunedError, SealBrokenError
 from es_power.ingest.declarations import declare
 from es_power.log import SqlLog, open_log
-from es_power.projections.anomalies import anomalies
 from es_power.projections.as_of import Moment, moment_at, moment_of
-from es_power.projections.differences import diff
-from es_power.projections.explain import commands
-from es_power.projections.gaps import gaps
-from es_power.projections.narrative import history
-from es_power.projections.queries import look, status, texts
+from es_power.projections.queries import look, texts
 from es_power.projections.store import Store
 from es_power.projections.timeline import timeline
-from es_power.projections.uptime import uptime
 from es_power.projections.why import why
 from es_power.replay import compare, rebuild, replay, verify
 from es_power.testing.facts import SOMEBODY, vm
@@ -43,7 +37,7 @@ from tests.unit.audit.rigs import SIGNER
 from tests.unit.story import DB, OFF, PAUSED, RUNNING, WEB
 from tests.unit.tale import Tale, every_state
 from tests.unit.test_service import running, seen
-from tests.unit.upkeep.sealed import LATER, prune_before, seal, write
+from tests.unit.upkeep.sealed import LATER, prune_before, questions, seal, write
 
 
 def long_story() -> Tale:
@@ -109,24 +103,8 @@ async def checked(log: SqlLog) -> Position | None:
 
 async def answers(log: SqlLog, then: Moment, head: Moment) -> dict[str, object]:
     """What is said of the time between two positions, by what was known at the later one."""
-    at = await look(log, as_of=then, known_at=then)
-    now = await look(log, until=head.position)
-    span = {"since": then.at, "until": head.at, "now": head.at}
-    found: dict[str, object] = {
-        "status then": await status(at, now=then.at),
-        "status now": await status(now, now=head.at),
-        "as of": await status(await look(log, as_of=then, known_at=head), now=then.at),
-        "timeline": await timeline(now, **span),
-        "uptime": await uptime(now, **span),
-        "anomalies": await anomalies(now, **span),
-        "gaps": await gaps(now),
-        "commands": await commands(now),
-        "diff": await diff(at, now, now=head.at),
-    }
-    for instance in (WEB, DB, vm(9)):
-        found[f"history {instance}"] = await history(now, str(instance), after=then.position)
-    found["why"] = await why(now, str(WEB))
-    return found
+    asked = await questions(log, then, head, histories=(WEB, DB, vm(9)), reasons=(WEB,))
+    return {name: await ask() for name, ask in asked.items()}
 
 
 async def test_every_answer_about_the_time_since_is_the_same(log: SqlLog, tmp_path: Path) -> None:
