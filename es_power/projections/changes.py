@@ -29,6 +29,10 @@ _SUSPENDED_MIGRATED: Final = (3, 1)
 _LEAVING: Final = frozenset({STOPPED_MIGRATED, _SUSPENDED_MIGRATED})
 _UNDER_WAY: Final = frozenset({(5, 2), (5, 3), (5, 4), (8, 0), (8, 1)})
 """Ends of what begins with a pause: a crash or core dump, a migration, a save, a panic."""
+_SHOWS_ITS_WAY: Final = frozenset({(5, 4), (5, 5), (6, 1)})
+"""The same as an answer has it; SHUTOFF (CRASHED) is not among them, which a qemu that was killed leaves too."""
+_LEADS_ON: Final = frozenset({(3, 2), (3, 3), (3, 8), (3, 10)})
+"""A pause that an answer says is one on the way: to a migration, a save, a shutdown, or from a panic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +73,36 @@ class Change:
     @property
     def beginning(self) -> "Change":
         """The change by which it began: a save, a migration and a panic go through a pause."""
-        first = self
-        while first.prior is not None and _goes_through(self, first.prior):
-            first = first.prior
-        return first
+        steps = [self]
+        while steps[-1].prior is not None and _leads_to(steps[-1].prior, steps):
+            steps.append(steps[-1].prior)
+        return steps[-1]
 
 
-def _goes_through(last: Change, pause: Change) -> bool:
-    paused = pause.to_state in {PowerState.PAUSED, PowerState.CRASHED}
-    event = last.fact.event
-    ends = isinstance(event, LifecycleEvent) and (event.event, event.detail) in _UNDER_WAY
-    saved = isinstance(event, StateObserved) and (event.state, event.reason) in {(5, 4), (5, 5), (6, 1)}
-    crashed = pause.to_state is PowerState.CRASHED
-    return paused and (ends or saved or crashed) and last.fact.at - pause.fact.at <= BEFORE
+def _leads_to(before: Change, steps: Sequence[Change]) -> bool:
+    """Whether it was a step on the way to what these, the last one first, are steps to."""
+    if steps[0].fact.at - before.fact.at > BEFORE:
+        return False
+    if before.to_state is PowerState.PAUSED:
+        ends = any(_says(each, _UNDER_WAY, _SHOWS_ITS_WAY) for each in steps)
+        return ends or _says(before, frozenset(), _LEADS_ON)
+    return before.to_state is PowerState.CRASHED or _is_announced_late(steps[-1], before)
+
+
+def _is_announced_late(step: Change, off: Change) -> bool:
+    """Whether an answer showed the end before its steps were announced: what is off does not pause or panic."""
+    off_by_answer = off.to_state is PowerState.SHUTDOWN and isinstance(off.fact.event, StateObserved)
+    return off_by_answer and step.to_state is not PowerState.RUNNING and isinstance(step.fact.event, LifecycleEvent)
+
+
+def _says(change: Change, announced: frozenset[tuple[int, int]], answered: frozenset[tuple[int, int]]) -> bool:
+    match change.fact.event:
+        case LifecycleEvent(event=event, detail=detail):
+            return (event, detail) in announced
+        case StateObserved(state=int() as state, reason=int() as reason):
+            return (state, reason) in answered
+        case _:
+            return False
 
 
 async def find_change(

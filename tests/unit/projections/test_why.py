@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import combinations_with_replacement
 from pathlib import Path
 from uuid import UUID
 
@@ -204,6 +205,40 @@ async def test_a_save_and_a_panic_go_through_a_pause_and_come_from_where_it_ran(
         assert said(found) == (Cause.SAVED if number == 0 else Cause.GUEST_CRASHED, HIGH)
         assert found.verdict is not None
         assert found.verdict.from_state is PowerState.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("cause", "announced", "shown"),
+    [
+        (Cause.GUEST_CRASHED, [(3, 0), (8, 0), (5, 2)], [RUNNING, (3, 10), (6, 1), CRASHED]),
+        (Cause.SAVED, [(3, 0), (5, 4)], [RUNNING, (3, 3), SAVED]),
+        (Cause.MIGRATED, [(3, 1), (5, 3)], [RUNNING, (3, 2), (5, 4)]),
+    ],
+)
+async def test_answers_may_be_ahead_of_what_libvirt_announces_of_an_end(
+    tmp_path: Path, cause: Cause, announced: list[tuple[int, int]], shown: list[tuple[int, int]]
+) -> None:
+    """A VM for each two looks at any moments of its end, neither of which is behind what was announced."""
+    moments = [(told, state) for told in range(len(shown)) for state in range(told, len(shown))]
+    pairs = [pair for pair in combinations_with_replacement(moments, 2) if pair[0][1] <= pair[1][1]]
+    tale = Life()
+    tale.start("a")
+    for number, looks in enumerate(pairs):
+        tale.name(vm(number), f"vm-{number}")
+        tale.run(vm(number))
+        for place, event in enumerate([*announced, None]):
+            for told, state in looks:
+                if told == place:
+                    tale.observe(vm(number), *shown[state])
+            if event is not None:
+                tale.announce(vm(number), *event)
+        tale.observe(vm(number), *shown[-1])
+    async with asking(tale, tmp_path) as ask:
+        for number, looks in enumerate(pairs):
+            found = await ask(f"vm-{number}")
+            assert said(found) == (cause, HIGH), looks
+            assert found.verdict is not None
+            assert found.verdict.from_state is PowerState.RUNNING, looks
 
 
 async def test_a_guest_that_was_paused_before_it_was_destroyed_comes_from_there(tmp_path: Path) -> None:
