@@ -11,14 +11,15 @@ import trio
 from es_power.domain.events import Position, Recorded
 from es_power.domain.ports import EventReader
 from es_power.errors import LogRewoundError, TablesDamagedError, UnknownEventError
-from es_power.projections.reader import load, next_batch
+from es_power.projections.reader import BATCH, load, next_batch
 from es_power.projections.readmodels import ReadModels, Step
 from es_power.projections.store import Store
 
 GATHER: Final = 0.05
-"""Seconds, at least, from one batch to the next, so that a storm does not fold, and commit, each record by itself.
+"""Seconds, at least, from one batch to the next, so that nobody folds, and commits, each record by itself.
 
-What comes after a while of silence, as the sweep that ends a gap does, waits for nothing.
+A commit of the tables keeps the log's own waiting, so that at some hundred records a second it is the log that is
+slowed. What comes after a while of silence, as the sweep that ends a gap does, waits for nothing.
 """
 
 Listener = Callable[[Sequence[Recorded], Step], Awaitable[None]]
@@ -80,16 +81,21 @@ class Watcher:
 
     async def _next(self) -> Sequence[Recorded]:
         """Wait for what the log gains."""
+        await self._gather()
         while not (batch := await next_batch(self._log, self.models)):
             # The end of the log may have been a record that was set aside, in no batch.
             self._tell_of_what_was_set_aside()
             self._reached_the_end()
             self._wake()
             await self._log.wait_beyond(self.models.fleet.position)
-            await trio.sleep(max(0.0, self._read_at + GATHER - trio.current_time()))
+            await self._gather()
         await self._require_same_log()
-        self._read_at = trio.current_time()
+        # Whoever is behind does not wait for more.
+        self._read_at = trio.current_time() if len(batch) < BATCH else -inf
         return batch
+
+    async def _gather(self) -> None:
+        await trio.sleep(max(0.0, self._read_at + GATHER - trio.current_time()))
 
     async def _require_same_log(self) -> None:
         """Find out whether the log was replaced by one that has grown since: what was folded last must still be there.

@@ -17,6 +17,7 @@ from es_power.log import SqlLog, open_log
 from es_power.projections.follower import Follower
 from es_power.projections.readmodels import Step
 from es_power.projections.store import Store
+from es_power.projections.watcher import GATHER
 from es_power.replay import replay, verify
 from es_power.testing.facts import T0
 from tests.unit.story import DB, RUNNING, WEB, Story
@@ -133,3 +134,25 @@ async def test_what_comes_after_a_silence_is_folded_at_once(tmp_path: Path, monk
         await add(log, story, sweeps=1)
         with trio.fail_after(30):
             await follower.reached(Position(known + 1))
+
+
+async def test_what_comes_without_a_silence_is_folded_in_batches(tmp_path: Path) -> None:
+    story = Story()
+    story.start()
+    await story.write(tmp_path / "log.db")
+    batches: list[int] = []
+
+    async def listen(batch: Sequence[Recorded], _step: Step) -> None:
+        batches.append(len(batch))
+        await add(log, story, sweeps=1)  # there is always more, as soon as it looks
+
+    async with open_log(tmp_path / "log.db", mode="write", poll=0.01) as log, trio.open_nursery() as nursery:
+        follower = await Follower.start(log, Store(log.database))
+        await add(log, story, sweeps=1)
+        begun = trio.current_time()
+        nursery.start_soon(follower.run, listen)
+        with trio.fail_after(10):
+            while len(batches) < 5:
+                await trio.sleep(0.01)
+        assert trio.current_time() - begun >= 4 * GATHER
+        nursery.cancel_scope.cancel()
