@@ -234,7 +234,7 @@ def test_a_write_over_http_is_done_or_not_done_and_an_importer_goes_on_where_it_
     at.recovers()
     granted = [at.api.post(approve, json={"why": "it is planned"}, headers=key) for _ in range(2)]
     again = [main(importing) for _ in range(2)]
-    imported = [each.event for each in at.records() if isinstance(each.event, NovaTransitionLogged)]
+    imported = imported_of(at.log)
     approved = [each.event for each in at.records() if isinstance(each.event, Approved)]
 
     assert (refused.status_code, refused.json()["type"]) == (503, "/problems/log-unavailable")
@@ -253,6 +253,32 @@ def nova_line(number: int) -> str:
     minutes, seconds = divmod(number, 60)
     at = f"2026-11-{1 + minutes // 1440:02} {minutes // 60 % 24:02}:{minutes % 60:02}:{seconds:02}.000"
     return f"{at} 1 INFO nova.compute.manager [-] [instance: {vm(number % 50)}] VM Stopped (Lifecycle Event)\n"
+
+
+def test_an_import_that_a_full_disk_breaks_off_goes_on_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nova = tmp_path / "nova-compute.log"
+    nova.write_text("".join(map(nova_line, range(20_000))))
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        place = disk / "log.db"
+        importing = ["import", "nova-log", str(nova), "--tz", "UTC", "--log", str(place)]
+        broken_off = main(importing)
+        said = capsys.readouterr().err
+        part = imported_of(place)
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        again = [main(importing) for _ in range(2)]
+        whole = imported_of(place)
+        verified = main(["audit", "verify", "--log", str(place)])
+
+    assert (broken_off, again, verified) == (5, [0, 0], 0)
+    assert f"the disk that holds {place} is full; free some space there" in said
+    assert 0 < len(part) < len(whole) == len({each.logged_at for each in whole}) == 20_000
+    assert whole[: len(part)] == part
+
+
+def imported_of(place: Path) -> list[NovaTransitionLogged]:
+    return [each.event for each in trio.run(records_of, place) if isinstance(each.event, NovaTransitionLogged)]
 
 
 # ------------------------------------------------------------------------------------------- it recovers alone
