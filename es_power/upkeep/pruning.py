@@ -25,7 +25,7 @@ from es_power.log import SqlLog, open_log
 from es_power.log.append import Appender, prepare
 from es_power.log.labels import make_label
 from es_power.log.pruned import Pruned, pruned_up_to, write_pruned
-from es_power.log.schema import RECORDS
+from es_power.log.schema import LABELS, RECORDS
 from es_power.projections.cutting import cut_off
 from es_power.projections.store import Store
 from es_power.upkeep.backup import BackedUp, back_up
@@ -141,6 +141,9 @@ def _delete(connection: sa.Connection, cut: Cut, rest: Remaining) -> None:
     _KEPT.drop(connection)
     if count != rest.count:
         raise PruneError(f"{count} records would go, and the archive has {rest.count} of them: nothing was taken out")
+    if rest.labels:
+        gone = sa.delete(LABELS).where(LABELS.c.id == sa.bindparam("label"))
+        connection.execute(gone, [{"label": label} for label in rest.labels])
 
 
 def _make_room(log: SqlLog) -> None:

@@ -9,8 +9,9 @@ Rules of this file:
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -57,8 +58,9 @@ class Remaining:
     state: bytes
     #: By level and number, the roots of subtrees by which all that stays can still be proved.
     nodes: dict[tuple[int, int], bytes]
-    #: How many records go.
+    #: How many records go, and the labels of the names that go with them.
     count: int
+    labels: Sequence[int]
 
 
 async def remaining(archive: SqlLog, cut: Cut) -> Remaining:
@@ -138,6 +140,7 @@ def _remaining(archive: SqlLog, cut: Cut, models: ReadModels, step: Step, pendin
             state=pack_state(models, entries, pending),
             nodes=tree.nodes_beside([*kept, *there.others()], cut.position),
             count=there.count() - len(kept),
+            labels=[each for position, each in there.labels() if position not in kept],
         )
 
 
@@ -215,14 +218,22 @@ class _Observed:
 
     def names(self) -> Iterator[Position]:
         """The newest name of each VM on each host."""
-        named, codec = RECORDS.c.topic.startswith(f"{InstanceNamed.__name__}:"), shared_codec()
-        columns = [RECORDS.c[name] for name in ("position", "stream", "topic", "state")]
         newest: dict[tuple[int, UUID | None], Position] = {}
-        query = sa.select(*columns).where(self._here, named).order_by(RECORDS.c.position)
-        for row in self._connection.execute(query):
-            instance = codec.instance(row.topic, row.state)
+        for row in self._namings():
+            instance = shared_codec().instance(row.topic, row.state)
             newest[row.stream, instance and InstanceId(instance)] = Position(row.position)
         yield from newest.values()
+
+    def labels(self) -> Iterator[tuple[Position, int]]:
+        """The labels of all names: what was observed bears no others, and each of these records one of its own."""
+        for row in self._namings():
+            with suppress(UnknownEventError):
+                yield from ((Position(row.position), label.id) for label in shared_codec().labels(row.topic, row.state))
+
+    def _namings(self) -> Iterable[sa.Row[Any]]:
+        columns = [RECORDS.c[name] for name in ("position", "stream", "topic", "state")]
+        named = RECORDS.c.topic.startswith(f"{InstanceNamed.__name__}:")
+        return self._connection.execute(sa.select(*columns).where(self._here, named).order_by(RECORDS.c.position))
 
     def kept(self, wanted: Sequence[Position], before: Pruned | None) -> dict[Position, tuple[bytes, bytes]]:
         """Of those that stay, the hash before each, and its own."""

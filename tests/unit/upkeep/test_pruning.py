@@ -44,6 +44,7 @@ def long_story() -> Tale:
     """Two hosts, commands in every state, a gap that is open when all is signed, and what follows on that."""
     story = every_state()
     story.record(AUDIT, LabelsForgotten(observed_at=story.now, labels=(SOMEBODY.id,), by=SOMEBODY))
+    story.name(WEB, "web-as-it-was")
     story.name(WEB, "web-1")
     story.start("b")
     story.sweep({WEB: RUNNING, DB: OFF}, "b")
@@ -132,6 +133,17 @@ async def test_every_answer_about_the_time_since_is_the_same(log: SqlLog, tmp_pa
     assert proofs == prove(log.database, proved)
     assert len(proofs) > 5
     Store(log.database).drop()
+
+
+async def test_a_name_goes_with_the_record_that_gave_it(log: SqlLog, tmp_path: Path) -> None:
+    whole = await log.labels_that(lambda _: True)
+
+    await prune_before(log, AFTER_FIRST, tmp_path)
+
+    left = await log.labels_that(lambda _: True)
+    # What it was called first in `every_state`, and in between.
+    assert {text for label, text in whole.items() if label not in left} == {"planned", "web-as-it-was"}
+    assert "web-1" in left.values()
 
 
 async def test_a_question_about_the_time_before_is_refused_and_names_the_archive(log: SqlLog, tmp_path: Path) -> None:
