@@ -45,6 +45,13 @@ from es_power.ingest.sweep import Swept, Told
 STORM: Final = 64
 """So many VMs waiting to be asked are asked by one sweep instead."""
 
+SECOND_LOOK: Final = 2.0
+"""Seconds after the sweep that ends a gap to the next one.
+
+A libvirtd that was just started may still list a guest as running that died while it was away, and when it notices, it
+announces nothing.
+"""
+
 FIRST_WAIT: Final = 0.1
 """Seconds before the first try to connect again; each later one waits twice as long."""
 
@@ -335,14 +342,17 @@ class Observer:
     async def _sweep_forever(self, connection: Connection) -> None:
         while True:
             self._sweep_soon = trio.Event()
+            was_blind = self._gap is not None
             try:
                 await self._sweep(connection)
             except HypervisorUnavailableError:
                 raise
             except HypervisorError as error:
                 self._log.error("the sweep failed", error=str(error))
-            spread = 1 + self._how.jitter * uniform(-1, 1)
-            with trio.move_on_after(self._how.spacing * spread):
+            wait = self._how.spacing * (1 + self._how.jitter * uniform(-1, 1))
+            if was_blind and self._gap is None:
+                wait = min(wait, SECOND_LOOK)
+            with trio.move_on_after(wait):
                 await self._sweep_soon.wait()
 
     async def _sweep(self, connection: Connection) -> None:

@@ -152,6 +152,27 @@ async def test_a_lost_connection_opens_a_gap_at_once_and_the_sweep_closes_it(
     assert closed.recorded_at == swept.recorded_at  # one append
 
 
+async def test_after_a_gap_a_second_look_finds_what_libvirt_did_not_know_yet(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    # A guest that was killed while its daemon was away: libvirt 9 lists it as running for a moment, and announces nothing.
+    log, host = MemoryLog(), FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    async with observed(log, host):
+        host.disconnect()
+        await settle()
+        host.come_back()
+        await trio.sleep(1)
+        host.set_state(web, 5, 3)
+        await trio.sleep(2)
+        swept = [event.states for event in await facts(log, HostSwept)]
+        await trio.sleep(500)
+
+    assert swept == [b"\x01\x01", b"\x01\x01", b"\x05\x03"]
+    assert len(await facts(log, HostSwept)) == 3
+
+
 async def test_a_daemon_that_holds_the_connection_and_does_not_answer_is_a_gap(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -534,7 +555,8 @@ async def test_an_append_that_was_stored_unnoticed_and_given_up_is_no_other_serv
         host.come_back()
         await trio.sleep(60)
 
-    assert len(await facts(log, HostSwept)) == 3
+    # At the start, that one, and two after the gap.
+    assert len(await facts(log, HostSwept)) == 4
     assert [each.version for each in await log.read_stream(STREAM)] == list(range(1, log.records[-1].version + 1))
 
 
