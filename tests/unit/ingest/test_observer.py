@@ -155,7 +155,7 @@ async def test_a_lost_connection_opens_a_gap_at_once_and_the_sweep_closes_it(
 async def test_after_a_gap_a_second_look_finds_what_libvirt_did_not_know_yet(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    # A guest that was killed while its daemon was away: libvirt lists it as running for a moment, and announces nothing.
+    # A guest was killed while its daemon was away: for a moment libvirt lists it as running, and announces nothing.
     log, host = MemoryLog(), FakeHypervisor()
     web = host.add("web-1", state=1, reason=1)
 
