@@ -91,7 +91,7 @@ def _require_storable(*texts: Iterable[str], numbers: Iterable[int]) -> None:
 
 
 class Statements:
-    """The SQL of an append, compiled once for a database."""
+    """The SQL of an append, compiled for a kind of database."""
 
     def __init__(self, database: Database) -> None:
         insert = sqlite.insert if database.is_sqlite else postgresql.insert
@@ -128,7 +128,7 @@ class Appender:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._sql = Statements(database)
+        self._sql = database.once(Statements, lambda: Statements(database))
 
     def commit(
         self, group: Sequence[Prepared], *, beside: Callable[[sa.Connection], None] = lambda _: None

@@ -42,29 +42,25 @@ _WALK: Final = str(sa.select(*(RECORDS.c[name] for name in ROW)))
 _BATCHES: Final = 40  # of one statement, whose records PostgreSQL's driver holds all at once
 
 
-class Queries:
-    """Everything that can be asked of one log's database; call it from any thread."""
+class _Statements:
+    """The SQL of what is asked most, compiled for a kind of database."""
 
-    def __init__(self, database: Database, codec: Codec) -> None:
-        self._database = database
-        self._codec = codec
-        #: Id and name of streams by number. They never change, so what was read once stays true.
-        self._streams: dict[int, tuple[bytes, str]] = {}
+    def __init__(self, database: Database) -> None:
         param, compiled = sa.bindparam, database.compile
         row = sa.select(*(RECORDS.c[name] for name in ROW))
-        self._sql_head = compiled(sa.select(HEAD.c.position))
-        self._sql_rows = compiled(
+        self.head = compiled(sa.select(HEAD.c.position))
+        self.rows = compiled(
             row.where(RECORDS.c.position > param("after"), RECORDS.c.position <= param("until")).order_by(
                 RECORDS.c.position
             ),
             "after",
             "until",
         )
-        self._sql_next = compiled(
+        self.next = compiled(
             sa.select(sa.func.min(RECORDS.c.position)).where(RECORDS.c.position > param("after")), "after"
         )
-        self._sql_stream = compiled(sa.select(STREAMS.c.no, STREAMS.c.version).where(STREAMS.c.id == param("id")), "id")
-        self._sql_stream_rows = compiled(
+        self.stream = compiled(sa.select(STREAMS.c.no, STREAMS.c.version).where(STREAMS.c.id == param("id")), "id")
+        self.stream_rows = compiled(
             row.where(
                 RECORDS.c.stream == param("stream"),
                 RECORDS.c.version > param("after"),
@@ -74,16 +70,27 @@ class Queries:
             "after",
             "until",
         )
-        self._sql_next_version = compiled(
+        self.next_version = compiled(
             sa.select(sa.func.min(RECORDS.c.version)).where(
                 RECORDS.c.stream == param("stream"), RECORDS.c.version > param("after")
             ),
             "stream",
             "after",
         )
-        self._sql_labels = f"{compiled(sa.select(LABELS.c.id, LABELS.c.text))} WHERE id IN"
-        self._sql_find = compiled(sa.select(RECORDS.c.position).where(RECORDS.c.key == param("key")), "key")
-        self._sql_tracked = compiled(sa.select(TRACKING.c.position).where(TRACKING.c.name == param("name")), "name")
+        self.labels = f"{compiled(sa.select(LABELS.c.id, LABELS.c.text))} WHERE id IN"
+        self.find = compiled(sa.select(RECORDS.c.position).where(RECORDS.c.key == param("key")), "key")
+        self.tracked = compiled(sa.select(TRACKING.c.position).where(TRACKING.c.name == param("name")), "name")
+
+
+class Queries:
+    """Everything that can be asked of one log's database; call it from any thread."""
+
+    def __init__(self, database: Database, codec: Codec) -> None:
+        self._database = database
+        self._codec = codec
+        #: Id and name of streams by number. They never change, so what was read once stays true.
+        self._streams: dict[int, tuple[bytes, str]] = {}
+        self._sql = database.once(_Statements, lambda: _Statements(database))
 
     def head(self) -> Position:
         """The position of the last record; 0 in an empty log."""
@@ -165,33 +172,33 @@ class Queries:
     def read_stream(self, stream: str, after: int, limit: int | None) -> Sequence[Recorded]:
         """Records of one stream with a version above `after`, in order; UnknownEventError as in `read`."""
         with self._database.read() as connection:
-            known = connection.exec_driver_sql(self._sql_stream, (stream_id(stream).bytes,)).one_or_none()
+            known = connection.exec_driver_sql(self._sql.stream, (stream_id(stream).bytes,)).one_or_none()
             if known is None:
                 return []
             until = known.version if limit is None else after + limit
-            rows = fetch_rows(connection, self._sql_stream_rows, known.no, after, until)
+            rows = fetch_rows(connection, self._sql.stream_rows, known.no, after, until)
             if not rows and until < known.version:
-                following = connection.exec_driver_sql(self._sql_next_version, (known.no, after)).scalar_one()
+                following = connection.exec_driver_sql(self._sql.next_version, (known.no, after)).scalar_one()
                 rows = fetch_rows(
-                    connection, self._sql_stream_rows, known.no, following - 1, following - 1 + until - after
+                    connection, self._sql.stream_rows, known.no, following - 1, following - 1 + until - after
                 )
             return self._decoded(connection, rows)
 
     def version(self, stream: str) -> int:
         """The version of the stream's last record; 0 where it does not exist."""
         with self._database.read() as connection:
-            known = connection.exec_driver_sql(self._sql_stream, (stream_id(stream).bytes,)).one_or_none()
+            known = connection.exec_driver_sql(self._sql.stream, (stream_id(stream).bytes,)).one_or_none()
             return known.version if known else 0
 
     def find(self, key: UUID) -> Position | None:
         """The position of the first record of the append with this key."""
         with self._database.read() as connection:
-            return connection.exec_driver_sql(self._sql_find, (key.bytes,)).scalar()
+            return connection.exec_driver_sql(self._sql.find, (key.bytes,)).scalar()
 
     def tracked(self, name: str) -> Position | None:
         """How far the process manager of that name has read."""
         with self._database.read() as connection:
-            return connection.exec_driver_sql(self._sql_tracked, (name,)).scalar()
+            return connection.exec_driver_sql(self._sql.tracked, (name,)).scalar()
 
     def labels(self, ids: Sequence[int]) -> dict[int, str]:
         """The texts of labels; a forgotten or unknown one is left out."""
@@ -200,7 +207,7 @@ class Queries:
             for start in range(0, len(ids), _PARAMETERS):
                 # Numbers need no quotes, and as parameters thousands of them cost SQLAlchemy more than the question.
                 some = ",".join(map(str, map(int, ids[start : start + _PARAMETERS])))
-                found.update(connection.exec_driver_sql(f"{self._sql_labels} ({some})").cursor.fetchall())
+                found.update(connection.exec_driver_sql(f"{self._sql.labels} ({some})").cursor.fetchall())
         return found
 
     def labelled(self, texts: Collection[str]) -> dict[int, str]:
@@ -242,19 +249,19 @@ class Queries:
     # ------------------------------------------------------------------------------------------ inside a transaction
 
     def _head(self, connection: sa.Connection) -> Position:
-        return Position(connection.exec_driver_sql(self._sql_head).scalar_one())
+        return Position(connection.exec_driver_sql(self._sql.head).scalar_one())
 
     def _rows(self, connection: sa.Connection, after: Position, until: Position | None, limit: int) -> Sequence[Row]:
         last = after + limit if until is None else min(until, after + limit)
-        rows = fetch_rows(connection, self._sql_rows, after, last)
+        rows = fetch_rows(connection, self._sql.rows, after, last)
         if rows or after == until:
             return rows
         head = self._head(connection)
         if after > head:
             raise LogRewoundError(checkpoint=after, head=head)
-        if after < head and (following := connection.exec_driver_sql(self._sql_next, (after,)).scalar()):
+        if after < head and (following := connection.exec_driver_sql(self._sql.next, (after,)).scalar()):
             last = following - 1 + limit if until is None else min(until, following - 1 + limit)
-            return fetch_rows(connection, self._sql_rows, following - 1, last)
+            return fetch_rows(connection, self._sql.rows, following - 1, last)
         return rows
 
     def _bare(self, connection: sa.Connection, rows: Sequence[Row], chain: Chain | None = None) -> Sequence[RawRecord]:

@@ -58,7 +58,6 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._upserts: dict[sa.Table, str] = {}
 
     def create(self) -> None:
         """Make the tables where they are missing; where only some are, or of another version, all of them.
@@ -300,13 +299,13 @@ class Store:
             connection.exec_driver_sql(self._upsert(table), some)
 
     def _upsert(self, table: sa.Table) -> str:
-        if table not in self._upserts:
+        def compiled() -> str:
             insert = (sqlite if self._database.is_sqlite else postgresql).insert(table)
             names, keys = table.c.keys(), table.primary_key.columns.keys()
             rest = {name: insert.excluded[name] for name in names if name not in keys}
-            statement = insert.on_conflict_do_update(index_elements=keys, set_=rest)
-            self._upserts[table] = self._database.compile(statement, *names)
-        return self._upserts[table]
+            return self._database.compile(insert.on_conflict_do_update(index_elements=keys, set_=rest), *names)
+
+        return self._database.once(f"upsert {table.name}", compiled)
 
     def _move(self, connection: sa.Connection, position: Position) -> None:
         self._put(connection, CHECKPOINT, [{"name": NAME, "version": VERSION, "position": position}])
