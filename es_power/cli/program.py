@@ -8,10 +8,12 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from es_power.cli import (
     act,
@@ -92,6 +94,12 @@ def _app() -> typer.Typer:
 app = _app()
 
 
+@cache
+def _command() -> Callable[..., object]:
+    """Make out of the functions what reads a command line: once, since that takes longer than to read many."""
+    return get_command(app)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
     _open_streams()
@@ -100,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # A name may hold what the terminal's encoding has not.
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(arguments, prog_name="es-power", standalone_mode=False)
+        code = _command()(arguments, prog_name="es-power", standalone_mode=False)
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 (what is not for us is raised again)
         return _end(error)

@@ -45,7 +45,7 @@ def failing(error: BaseException) -> typer.Typer:
 def test_an_error_of_ours_is_a_line_and_an_exit_code(
     error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(program, "app", failing(error))
+    monkeypatch.setattr(program, "_command", lambda: failing(error))
     monkeypatch.setattr(os, "dup2", lambda *_: None)
 
     assert main([]) == code
@@ -54,7 +54,7 @@ def test_an_error_of_ours_is_a_line_and_an_exit_code(
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), ExceptionGroup("g", [LogUnavailableError(), KeyError()])])
 def test_a_mistake_of_ours_is_not_hidden(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "app", failing(error))
+    monkeypatch.setattr(program, "_command", lambda: failing(error))
     with pytest.raises(type(error)):
         main([])
 
