@@ -91,8 +91,9 @@ def _leads_to(before: Change, steps: Sequence[Change]) -> bool:
 
 def _is_announced_late(step: Change, off: Change) -> bool:
     """Whether an answer showed the end before its steps were announced: what is off does not pause or panic."""
-    off_by_answer = off.to_state is PowerState.SHUTDOWN and isinstance(off.fact.event, StateObserved)
-    return off_by_answer and step.to_state is not PowerState.RUNNING and isinstance(step.fact.event, LifecycleEvent)
+    is_off = off.to_state is PowerState.SHUTDOWN and isinstance(off.fact.event, StateObserved)
+    goes_on = step.to_state in {PowerState.PAUSED, PowerState.CRASHED} and isinstance(step.fact.event, LifecycleEvent)
+    return is_off and goes_on
 
 
 def _says(change: Change, announced: frozenset[tuple[int, int]], answered: frozenset[tuple[int, int]]) -> bool:
