@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
-from es_power.domain.causes import AROUND, BEFORE
+from es_power.domain.causes import AROUND, BEFORE, signs
 from es_power.domain.events import HostSwept, InstanceId, Label, LifecycleEvent, Position, Recorded, StateObserved
 from es_power.domain.evidence import Fact
 from es_power.domain.libvirt_numbers import STOPPED_MIGRATED
@@ -27,12 +27,30 @@ _SEPARATE: Final = 60 * 1_000_000_000
 
 _SUSPENDED_MIGRATED: Final = (3, 1)
 _LEAVING: Final = frozenset({STOPPED_MIGRATED, _SUSPENDED_MIGRATED})
-_UNDER_WAY: Final = frozenset({(5, 2), (5, 3), (5, 4), (8, 0), (8, 1)})
-"""Ends of what begins with a pause: a crash or core dump, a migration, a save, a panic."""
-_SHOWS_ITS_WAY: Final = frozenset({(5, 4), (5, 5), (6, 1)})
-"""The same as an answer has it; SHUTOFF (CRASHED) is not among them, which a qemu that was killed leaves too."""
-_LEADS_ON: Final = frozenset({(3, 2), (3, 3), (3, 8), (3, 10)})
-"""A pause that an answer says is one on the way: to a migration, a save, a shutdown, or from a panic."""
+_UNDER_WAY: Final = frozenset(
+    {
+        "event STOPPED (CRASHED)",
+        "event STOPPED (MIGRATED)",
+        "event STOPPED (SAVED)",
+        "event CRASHED (PANICKED)",
+        "event CRASHED (CRASHLOADED)",
+        "observed SHUTOFF (MIGRATED)",
+        "observed SHUTOFF (SAVED)",
+        "observed CRASHED (PANICKED)",
+    }
+)
+"""Signs of what begins with a pause: a crash or core dump, a migration, a save, a panic. SHUTOFF (CRASHED) is not among
+them, which a qemu that was killed leaves too.
+"""
+_LEADS_ON: Final = frozenset(
+    {
+        "observed PAUSED (MIGRATION)",
+        "observed PAUSED (SAVE)",
+        "observed PAUSED (SHUTTING_DOWN)",
+        "observed PAUSED (CRASHED)",
+    }
+)
+"""Signs of a pause that is itself on the way to an end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +102,8 @@ def _leads_to(before: Change, steps: Sequence[Change]) -> bool:
     if steps[0].fact.at - before.fact.at > BEFORE:
         return False
     if before.to_state is PowerState.PAUSED:
-        ends = any(_says(each, _UNDER_WAY, _SHOWS_ITS_WAY) for each in steps)
-        return ends or _says(before, frozenset(), _LEADS_ON)
+        ends = any(not _UNDER_WAY.isdisjoint(signs(each.fact)) for each in steps)
+        return ends or not _LEADS_ON.isdisjoint(signs(before.fact))
     return before.to_state is PowerState.CRASHED or _is_announced_late(steps[-1], before)
 
 
@@ -94,16 +112,6 @@ def _is_announced_late(step: Change, off: Change) -> bool:
     is_off = off.to_state is PowerState.SHUTDOWN and isinstance(off.fact.event, StateObserved)
     goes_on = step.to_state in {PowerState.PAUSED, PowerState.CRASHED} and isinstance(step.fact.event, LifecycleEvent)
     return is_off and goes_on
-
-
-def _says(change: Change, announced: frozenset[tuple[int, int]], answered: frozenset[tuple[int, int]]) -> bool:
-    match change.fact.event:
-        case LifecycleEvent(event=event, detail=detail):
-            return (event, detail) in announced
-        case StateObserved(state=int() as state, reason=int() as reason):
-            return (state, reason) in answered
-        case _:
-            return False
 
 
 async def find_change(

@@ -81,21 +81,20 @@ class Watcher:
 
     async def _next(self) -> Sequence[Recorded]:
         """Wait for what the log gains."""
-        await self._gather()
-        while not (batch := await next_batch(self._log, self.models)):
+        while not (batch := await self._gathered()):
             # The end of the log may have been a record that was set aside, in no batch.
             self._tell_of_what_was_set_aside()
             self._reached_the_end()
             self._wake()
             await self._log.wait_beyond(self.models.fleet.position)
-            await self._gather()
         await self._require_same_log()
         # Whoever is behind does not wait for more.
         self._read_at = trio.current_time() if len(batch) < BATCH else -inf
         return batch
 
-    async def _gather(self) -> None:
+    async def _gathered(self) -> Sequence[Recorded]:
         await trio.sleep(max(0.0, self._read_at + GATHER - trio.current_time()))
+        return await next_batch(self._log, self.models)
 
     async def _require_same_log(self) -> None:
         """Find out whether the log was replaced by one that has grown since: what was folded last must still be there.

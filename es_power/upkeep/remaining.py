@@ -11,6 +11,7 @@ Rules of this file:
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 from uuid import UUID
 
@@ -219,21 +220,22 @@ class _Observed:
     def names(self) -> Iterator[Position]:
         """The newest name of each VM on each host."""
         newest: dict[tuple[int, UUID | None], Position] = {}
-        for row in self._namings():
+        for row in self._namings:
             instance = shared_codec().instance(row.topic, row.state)
             newest[row.stream, instance and InstanceId(instance)] = Position(row.position)
         yield from newest.values()
 
     def labels(self) -> Iterator[tuple[Position, int]]:
         """The labels of all names: what was observed bears no others, and each of these records one of its own."""
-        for row in self._namings():
+        for row in self._namings:
             with suppress(UnknownEventError):
                 yield from ((Position(row.position), label.id) for label in shared_codec().labels(row.topic, row.state))
 
-    def _namings(self) -> Iterable[sa.Row[Any]]:
+    @cached_property
+    def _namings(self) -> Sequence[sa.Row[Any]]:
         columns = [RECORDS.c[name] for name in ("position", "stream", "topic", "state")]
         named = RECORDS.c.topic.startswith(f"{InstanceNamed.__name__}:")
-        return self._connection.execute(sa.select(*columns).where(self._here, named).order_by(RECORDS.c.position))
+        return self._connection.execute(sa.select(*columns).where(self._here, named).order_by(RECORDS.c.position)).all()
 
     def kept(self, wanted: Sequence[Position], before: Pruned | None) -> dict[Position, tuple[bytes, bytes]]:
         """Of those that stay, the hash before each, and its own."""
