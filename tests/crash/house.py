@@ -31,7 +31,7 @@ from es_power.log.upgrade import ensure_schema
 from es_power.service import serve
 from es_power.settings import Act, Host, Log, PolicyChoice, Settings
 from es_power.testing import FakeHypervisor, vm
-from tests.rigs.forks import serve as serve_forks
+from tests.rigs.forks import quietly, serve as serve_forks
 
 WEB, PROBE = vm(1), vm(2)
 ON, OFF = 1, 5
@@ -238,6 +238,7 @@ async def play(run: Run) -> None:
 
 def main() -> None:
     """Play each line in a process of its own."""
+    quietly()
     serve_forks(lambda line: trio.run(play, run_of(line)), lambda line: Path(run_of(line).place))
 
 

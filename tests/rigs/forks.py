@@ -23,7 +23,7 @@ _PR_SET_PDEATHSIG = 1
 def serve(play: Callable[[str], None], place: Callable[[str], Path]) -> None:
     """For each line of standard input, fork a process that plays it; print its pid, and at its end what it ended with.
 
-    `play` may return, which ends the process with 0. `place` gives a line's directory.
+    `play` may return, which ends the process with 0, or raise SystemExit. `place` gives a line's directory.
     """
     gc.collect()
     gc.freeze()  # else the first collection of each process copied all that was imported
@@ -35,13 +35,15 @@ def serve(play: Callable[[str], None], place: Callable[[str], Path]) -> None:
             with (place(line) / "output").open("a") as output:
                 os.dup2(output.fileno(), 1)
                 os.dup2(output.fileno(), 2)
-            structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
             status = 1
             try:
                 play(line)
                 status = 0
+            except SystemExit as ended:
+                status = int(ended.code or 0)
             except BaseException:  # noqa: BLE001 (whatever it is, the test shows it)
                 traceback.print_exc()
+            sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
         sys.stdout.write(f"{process}\n")
@@ -49,6 +51,11 @@ def serve(play: Callable[[str], None], place: Callable[[str], Path]) -> None:
         _, status = os.waitpid(process, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
+
+
+def quietly() -> None:
+    """Have the processes log warnings alone, where nothing else says what they log."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
 
 
 class Forks:

@@ -15,7 +15,7 @@ from es_power.errors import LogError
 from es_power.log import open_log, patience
 from es_power.log.database import Database
 from es_power.testing.log_contract import append_of, lifecycle
-from tests.rigs.forks import serve
+from tests.rigs.forks import quietly, serve
 from tests.torture.ledger import appender, tell
 from tests.torture.writer import weaken
 
@@ -63,4 +63,5 @@ def line_of(case: Case) -> str:
 
 
 if __name__ == "__main__":
+    quietly()
     serve(play, lambda line: Path(json.loads(line)["place"]))

@@ -20,7 +20,7 @@ from es_power.ingest.declarations import declare
 from es_power.log import open_log
 from es_power.settings import Host, Log, Settings
 from es_power.testing import vm
-from tests.rigs.forks import serve
+from tests.rigs.forks import quietly, serve
 from tests.torture import ledger, writer
 
 PATIENCE: Final = 120
@@ -107,4 +107,5 @@ async def _write(victim: Victim) -> None:
 if __name__ == "__main__":
     import alembic.command  # noqa: F401 (else each of them would import it, to create its log)
 
+    quietly()
     serve(lambda line: live(Victim.of(line)), lambda line: Path(Victim.of(line).place))
