@@ -6,7 +6,7 @@ Acknowledged means on disk: every connection that may write sets its durability 
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,6 +178,18 @@ class Database:
         if (key, self.is_sqlite) not in _MADE:
             _MADE[key, self.is_sqlite] = make()
         return cast(T, _MADE[key, self.is_sqlite])
+
+    def create(self, tables: Sequence[sa.Table], connection: sa.Connection) -> None:
+        """Make tables, none of which is there, and their indexes."""
+
+        def statements() -> Sequence[str]:
+            made: list[sa.schema.ExecutableDDLElement] = []
+            for table in tables:
+                made += [sa.schema.CreateTable(table), *map(sa.schema.CreateIndex, table.indexes)]
+            return [str(each.compile(dialect=self.engine.dialect)) for each in made]
+
+        for each in self.once(tuple(table.name for table in tables), statements):
+            connection.exec_driver_sql(each)
 
     def copy_to(self, path: Path) -> None:
         """Copy SQLite's file as it is at one moment, while others write on, into one file with nothing beside it."""

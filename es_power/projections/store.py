@@ -67,8 +67,9 @@ class Store:
         with self._database.write() as connection:
             there = METADATA.tables.keys() & set(sa.inspect(connection).get_table_names())
             if there != METADATA.tables.keys() or is_of_another_version(connection):
-                METADATA.drop_all(connection)
-            METADATA.create_all(connection)
+                if there:
+                    METADATA.drop_all(connection)
+                self._database.create(METADATA.sorted_tables, connection)
             if checkpoint_of(connection) == START:
                 self.begin(connection)
 
