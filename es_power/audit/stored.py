@@ -15,7 +15,7 @@ from es_power.audit.hashing import hashed_beside
 from es_power.audit.tree import SIZE, STEP, Edge, Grown, edge_at, fold, leaf_hashes
 from es_power.domain.events import Position
 from es_power.errors import RecordPrunedError, SealBrokenError
-from es_power.log.database import Database
+from es_power.log.database import Database, run
 from es_power.log.pruned import Pruned, read_nodes, read_pruned
 from es_power.log.queries import fetch_rows
 from es_power.log.schema import HEAD, RECORDS, TREE
@@ -99,7 +99,7 @@ class Tree:
     def joined(self, after: int, until: int) -> bytes:
         """The same one behind the other: for the database to join them costs a third of taking them one by one."""
         sql = _JOINED[self._connection.dialect.name]
-        count, right, joined = self._connection.exec_driver_sql(sql, (after, until)).one()
+        count, right, joined = run(self._connection, sql, (after, until)).fetchone()
         if count == right == until - after:
             return bytes(joined)
         hashes = self.hashes(after, until)

@@ -7,6 +7,7 @@ gaps in the order of commits. Nothing read under the lock is kept beyond it: ano
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from es_power.domain.streams import stream_id
 from es_power.errors import ConcurrentAppendError, LogError
 from es_power.log.chain import GENESIS, link
 from es_power.log.codec import Codec
-from es_power.log.database import Database
+from es_power.log.database import Database, run
 from es_power.log.erasing import rewriting_labels
 from es_power.log.schema import HEAD, LABELS, RECORDS, STREAMS, TRACKING
 
@@ -175,11 +176,12 @@ class _Transaction:
     """What one group does to the log: first found out in memory, append by append, then written at once."""
 
     def __init__(self, connection: sa.Connection, sql: Statements, now: int, *, again: bool) -> None:
-        self._run = connection.exec_driver_sql
+        self._run = partial(run, connection)
         self._sql = sql
         self._now = now
         self._again = again
-        self._head = int(self._run(sql.lock).scalar_one())
+        [head] = self._run(sql.lock).fetchone()
+        self._head = int(head)
         self._last_no: int | None = None
         self._tips: dict[bytes, tuple[str, _Tip]] = {}
         self._tracked: dict[str, int] = {}
@@ -239,9 +241,8 @@ class _Transaction:
         """
         if append.key in self._keys:
             return self._keys[append.key]
-        landed = self._run(self._sql.find, (append.key,)).scalar()
-        if landed is not None:
-            return Position(landed)
+        if landed := self._run(self._sql.find, (append.key,)).fetchone():
+            return Position(landed[0])
         tracking = append.tracking
         if self._again and tracking and not append.size and self._reached(tracking.name) == tracking.position:
             return Position(self._head)
@@ -267,20 +268,23 @@ class _Transaction:
     def _tip(self, write: StreamWrite) -> _Tip:
         known = self._tips.get(write.id)
         if known is None:
-            row = self._run(self._sql.stream, (write.id,)).one_or_none()
-            tip = _Tip(row.version, row.hash, row.no, stored=True) if row else _Tip(0, GENESIS)
+            if row := self._run(self._sql.stream, (write.id,)).fetchone():
+                version, end, no = row
+                tip = _Tip(version, end, no, stored=True)
+            else:
+                tip = _Tip(0, GENESIS)
             known = self._tips[write.id] = (write.name, tip)
         return known[1]
 
     def _number(self) -> int:
         """Number a new stream; they are never deleted, so the last number is their count."""
         if self._last_no is None:
-            self._last_no = int(self._run(self._sql.streams).scalar_one())
+            [self._last_no] = self._run(self._sql.streams).fetchone()
         self._last_no += 1
         return self._last_no
 
     def _reached(self, name: str) -> int:
         if name not in self._tracked:
-            stored = self._run(self._sql.tracked, (name,)).scalar()
-            return -1 if stored is None else int(stored)
+            stored = self._run(self._sql.tracked, (name,)).fetchone()
+            return int(stored[0]) if stored else -1
         return self._tracked[name]

@@ -7,7 +7,7 @@ finds nothing before the end, the next record is looked for.
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Final, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from es_power.domain.time import Timestamp
 from es_power.errors import LogRewoundError, UnknownEventError
 from es_power.log.chain import Chain, Row
 from es_power.log.codec import Codec, Raw
-from es_power.log.database import Database
+from es_power.log.database import Database, run
 from es_power.log.pruned import pruned_up_to, require_kept, require_kept_since
 from es_power.log.refusals import undecodable
 from es_power.log.schema import HEAD, LABELS, RECORDS, STREAMS, TRACKING
@@ -172,33 +172,32 @@ class Queries:
     def read_stream(self, stream: str, after: int, limit: int | None) -> Sequence[Recorded]:
         """Records of one stream with a version above `after`, in order; UnknownEventError as in `read`."""
         with self._database.read() as connection:
-            known = connection.exec_driver_sql(self._sql.stream, (stream_id(stream).bytes,)).one_or_none()
+            known = run(connection, self._sql.stream, (stream_id(stream).bytes,)).fetchone()
             if known is None:
                 return []
-            until = known.version if limit is None else after + limit
-            rows = fetch_rows(connection, self._sql.stream_rows, known.no, after, until)
-            if not rows and until < known.version:
-                following = connection.exec_driver_sql(self._sql.next_version, (known.no, after)).scalar_one()
-                rows = fetch_rows(
-                    connection, self._sql.stream_rows, known.no, following - 1, following - 1 + until - after
-                )
+            no, version = known
+            until = version if limit is None else after + limit
+            rows = fetch_rows(connection, self._sql.stream_rows, no, after, until)
+            if not rows and until < version:
+                [following] = run(connection, self._sql.next_version, (no, after)).fetchone()
+                rows = fetch_rows(connection, self._sql.stream_rows, no, following - 1, following - 1 + until - after)
             return self._decoded(connection, rows)
 
     def version(self, stream: str) -> int:
         """The version of the stream's last record; 0 where it does not exist."""
         with self._database.read() as connection:
-            known = connection.exec_driver_sql(self._sql.stream, (stream_id(stream).bytes,)).one_or_none()
-            return known.version if known else 0
+            known = run(connection, self._sql.stream, (stream_id(stream).bytes,)).fetchone()
+            return int(known[1]) if known else 0
 
     def find(self, key: UUID) -> Position | None:
         """The position of the first record of the append with this key."""
         with self._database.read() as connection:
-            return connection.exec_driver_sql(self._sql.find, (key.bytes,)).scalar()
+            return _position(run(connection, self._sql.find, (key.bytes,)))
 
     def tracked(self, name: str) -> Position | None:
         """How far the process manager of that name has read."""
         with self._database.read() as connection:
-            return connection.exec_driver_sql(self._sql.tracked, (name,)).scalar()
+            return _position(run(connection, self._sql.tracked, (name,)))
 
     def labels(self, ids: Sequence[int]) -> dict[int, str]:
         """The texts of labels; a forgotten or unknown one is left out."""
@@ -207,7 +206,7 @@ class Queries:
             for start in range(0, len(ids), _PARAMETERS):
                 # Numbers need no quotes, and as parameters thousands of them cost SQLAlchemy more than the question.
                 some = ",".join(map(str, map(int, ids[start : start + _PARAMETERS])))
-                found.update(connection.exec_driver_sql(f"{self._sql.labels} ({some})").cursor.fetchall())
+                found.update(run(connection, f"{self._sql.labels} ({some})").fetchall())
         return found
 
     def labelled(self, texts: Collection[str]) -> dict[int, str]:
@@ -249,7 +248,8 @@ class Queries:
     # ------------------------------------------------------------------------------------------ inside a transaction
 
     def _head(self, connection: sa.Connection) -> Position:
-        return Position(connection.exec_driver_sql(self._sql.head).scalar_one())
+        [head] = run(connection, self._sql.head).fetchone()
+        return Position(head)
 
     def _rows(self, connection: sa.Connection, after: Position, until: Position | None, limit: int) -> Sequence[Row]:
         last = after + limit if until is None else min(until, after + limit)
@@ -259,7 +259,7 @@ class Queries:
         head = self._head(connection)
         if after > head:
             raise LogRewoundError(checkpoint=after, head=head)
-        if after < head and (following := connection.exec_driver_sql(self._sql.next, (after,)).scalar()):
+        if after < head and (following := _position(run(connection, self._sql.next, (after,)))):
             last = following - 1 + limit if until is None else min(until, following - 1 + limit)
             return fetch_rows(connection, self._sql.rows, following - 1, last)
         return rows
@@ -320,10 +320,14 @@ class Queries:
 
 
 def fetch_rows(connection: sa.Connection, sql: str, *parameters: int) -> list[Row]:
-    """Take the rows from the driver's own cursor: SQLAlchemy's rows cost as much again as SQLite does."""
-    return _whatever_they_hold(
-        connection, lambda: cast(list[Row], connection.exec_driver_sql(sql, parameters).cursor.fetchall())
-    )
+    """Run SQL that gives records, and take all of them."""
+    return _whatever_they_hold(connection, lambda: cast(list[Row], run(connection, sql, parameters).fetchall()))
+
+
+def _position(cursor: Any) -> Position | None:
+    """The one value of the first row; None where it is NULL, or where there is no row."""
+    [found] = cursor.fetchone() or [None]
+    return found if found is None else Position(found)
 
 
 def rows_after(connection: sa.Connection, after: int, count: int) -> list[Row]:
@@ -341,7 +345,7 @@ def walk_rows(connection: sa.Connection, after: int, size: int) -> Iterator[list
     One statement for many batches: to begin one costs as much as to read a hundred records. All but the last are whole.
     """
     while True:
-        cursor = connection.exec_driver_sql(_after(after, size * _BATCHES)).cursor
+        cursor = run(connection, _after(after, size * _BATCHES))
         last = after
         try:
             while rows := cast(list[Row], cursor.fetchmany(size)):

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from es_power.domain.events import START, InstanceId, Position
 from es_power.errors import TablesDamagedError
 from es_power.identity import package_version
-from es_power.log.database import Database
+from es_power.log.database import Database, run
 from es_power.log.pruned import pruned_up_to, require_kept
 from es_power.projections.beginning import read_beginning
 from es_power.projections.history import Entry
@@ -297,7 +297,7 @@ class Store:
         """
         values = map(itemgetter(*table.c.keys()), rows)
         while some := list(islice(values, _AT_ONCE)):
-            connection.exec_driver_sql(self._upsert(table), some)
+            run(connection, self._upsert(table), some)
 
     def _upsert(self, table: sa.Table) -> str:
         def compiled() -> str:

@@ -23,7 +23,7 @@ from es_power.domain.events import Position
 from es_power.domain.time import Timestamp, moment
 from es_power.errors import BackupError
 from es_power.log import SqlLog, open_log
-from es_power.log.database import Database, Place
+from es_power.log.database import Database, Place, run
 from es_power.log.folders import sync
 from es_power.log.schema import CURRENT, LEASES, METADATA
 from es_power.log.upgrade import alone, ensure_schema, stored_schema
@@ -145,7 +145,7 @@ def _copy_table(table: sa.Table, reading: sa.Connection, writing: sa.Connection)
     rows = reading.execution_options(yield_per=_AT_ONCE).execute(sa.select(table))
     for some in rows.partitions():
         values: Sequence[tuple[Any, ...]] = [tuple(row) for row in some]
-        writing.exec_driver_sql(insert, list(values))
+        run(writing, insert, list(values))
 
 
 def clear(file: Path) -> None:

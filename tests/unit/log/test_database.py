@@ -114,7 +114,7 @@ def test_a_full_disk_is_named_and_nothing_is_half_written(path):
         large = [lifecycle(number) for number in range(500)]
         with pytest.raises(LogUnavailableError, match=r"is full; free some space") as caught:
             Appender(database, clock).commit([prepare(append_of("a", 1, *large), Codec())])
-        assert isinstance(caught.value.__cause__, sa.exc.OperationalError)
+        assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
         assert head(database) == 1
         assert commit(database, 1) == [2]
 
