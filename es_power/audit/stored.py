@@ -15,7 +15,7 @@ from es_power.audit.hashing import hashed_beside
 from es_power.audit.tree import SIZE, STEP, Edge, Grown, edge_at, fold, leaf_hashes
 from es_power.domain.events import Position
 from es_power.errors import RecordPrunedError, SealBrokenError
-from es_power.log.database import Database, run
+from es_power.log.database import Database, run, tables_in
 from es_power.log.pruned import Pruned, read_nodes, read_pruned
 from es_power.log.queries import fetch_rows
 from es_power.log.schema import HEAD, RECORDS, TREE
@@ -39,7 +39,7 @@ class Tree:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
-        self._stored = sa.inspect(connection).has_table(TREE.name)
+        self._stored = TREE.name in tables_in(connection)
         self.pruned: Pruned | None = read_pruned(connection)
         #: Whether what was kept for proofs of single records is read.
         self._beside = self.pruned is None

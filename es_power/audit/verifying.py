@@ -36,7 +36,7 @@ from es_power.errors import LogError, SealBrokenError
 from es_power.log import SqlLog
 from es_power.log.chain import Chain, Row
 from es_power.log.codec import shared_codec
-from es_power.log.database import Database
+from es_power.log.database import Database, tables_in
 from es_power.log.pruned import hashes_there, read_pruned, read_state
 from es_power.log.queries import BEFORE_ALL, fetch_rows, rows_after, walk_rows
 from es_power.log.schema import HEAD, STREAMS, TREE
@@ -277,7 +277,7 @@ class _Examination:
 
     def _nodes(self) -> bool:
         """Compare the nodes that are kept beside the log with those that were computed."""
-        if not sa.inspect(self._connection).has_table(TREE.name):
+        if TREE.name not in tables_in(self._connection):
             return True
         computed = {(level, number): node for level, number, node in self._grown}
         for level, number, node in self._connection.execute(sa.select(TREE.c.level, TREE.c.number, TREE.c.hash)):

@@ -20,7 +20,7 @@ from es_power.domain.streams import observer
 from es_power.errors import HypervisorError, LogError
 from es_power.ingest.clock import clock_synchronised
 from es_power.ingest.libvirt import event_loop
-from es_power.log.database import Database, parse_place
+from es_power.log.database import Database, parse_place, tables_in
 from es_power.log.overgrown import LONG, MEND
 from es_power.log.schema import CURRENT, HEAD
 from es_power.log.upgrade import check_schema, stored_schema
@@ -135,7 +135,7 @@ def _old_log(database: Database) -> Check:
     place = database.place
     with database.read() as connection:
         schema = stored_schema(connection, place)
-        if schema == 0 and not sa.inspect(connection).get_table_names():
+        if schema == 0 and not tables_in(connection):
             return Check("log", Result.OK, f"{place} is empty; `es-power run` will create the log in it")
     check_schema(database)
     with database.write() as connection:

@@ -318,6 +318,13 @@ def run(connection: sa.Connection, sql: str, parameters: Sequence[Any] = ()) -> 
     return driver.executemany(sql, parameters) if isinstance(parameters, list) else driver.execute(sql, parameters)
 
 
+def tables_in(connection: sa.Connection) -> set[str]:
+    """The names of all tables."""
+    if connection.dialect.name != "sqlite":
+        return set(sa.inspect(connection).get_table_names())
+    return {name for (name,) in run(connection, "SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
 def _open(uri: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=LOCK_WAIT, isolation_level=None, check_same_thread=False)
 

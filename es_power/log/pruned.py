@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from es_power.domain.events import START, Position
 from es_power.domain.time import Timestamp, rfc3339
 from es_power.errors import RecordPrunedError
+from es_power.log.database import tables_in
 from es_power.log.schema import LABELS, PRUNED, PRUNED_STREAMS, RECORDS, STREAMS
 
 _HASH: Final = 32
@@ -150,7 +151,7 @@ def hashes_there(connection: sa.Connection, pruned: Pruned) -> dict[bytes, bytes
 
 
 def _row(connection: sa.Connection, *names: str) -> Any:
-    if not sa.inspect(connection).has_table(PRUNED.name):
+    if PRUNED.name not in tables_in(connection):
         return None  # a log of schema 1
     columns = (PRUNED.c[name] for name in names)
     return connection.execute(sa.select(*columns).order_by(PRUNED.c.position.desc()).limit(1)).one_or_none()

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from es_power.errors import LogNotFoundError, LogSchemaError, LogUnavailableError
 from es_power.log import schema
-from es_power.log.database import Database, Place
+from es_power.log.database import Database, Place, tables_in
 from es_power.log.folders import make_folder
 from es_power.log.schema import HEAD
 
@@ -43,7 +43,7 @@ def ensure_schema(database: Database, *, upgrade_postgres: bool = False) -> None
         if not database.is_sqlite:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         stored = stored_schema(connection, database.place)
-        if stored == 0 and sa.inspect(connection).get_table_names():
+        if stored == 0 and tables_in(connection):
             raise LogNotFoundError(f"{database.place} holds another program's tables; give the log a place of its own")
         if 0 < stored < schema.CURRENT:
             if not (database.is_sqlite or upgrade_postgres):
@@ -80,7 +80,7 @@ def upgrade(place: str | Path) -> None:
 
 def stored_schema(connection: sa.Connection, place: Place) -> int:
     """Give the number of the stored schema, 0 where there is none."""
-    if not sa.inspect(connection).has_table("alembic_version"):
+    if "alembic_version" not in tables_in(connection):
         return 0
     name = str(connection.scalar(sa.select(_VERSION)))
     if not name.isdigit():

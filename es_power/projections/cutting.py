@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from es_power.log.database import Database
+from es_power.log.database import Database, tables_in
 from es_power.projections.history import Entry
 from es_power.projections.store import Store
 from es_power.projections.tables import HISTORY, METADATA, SNAPSHOTS, TIMES
@@ -24,7 +24,7 @@ def cut_off(connection: sa.Connection, database: Database, kept: Iterable[Entry]
 
     Where they had not come so far, they begin there. Nothing is made where no tables are.
     """
-    if not METADATA.tables.keys() & set(sa.inspect(connection).get_table_names()):
+    if not METADATA.tables.keys() & tables_in(connection):
         return
     store = Store(database)
     position, begins = store.reached(connection)

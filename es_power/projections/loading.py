@@ -13,6 +13,7 @@ from es_power.domain.command import CommandState
 from es_power.domain.events import START, InstanceId, Position
 from es_power.domain.streams import planned_observer
 from es_power.errors import TablesDamagedError, UnknownEventError
+from es_power.log.database import run, tables_in
 from es_power.log.schema import RECORDS, STREAMS
 from es_power.projections.beginning import read_beginning
 from es_power.projections.readmodels import ReadModels
@@ -43,7 +44,12 @@ VERSION: Final = 7
 """Of the tables' meaning; tables of another version are not read, but rebuilt."""
 
 NAME: Final = "read models"
-_STATED: Final = sa.select(CHECKPOINT.c.version, CHECKPOINT.c.position).where(CHECKPOINT.c.name == NAME)
+# Written once: a service asks it before each of its commits of the tables.
+_STATED: Final = str(
+    sa.select(CHECKPOINT.c.version, CHECKPOINT.c.position)
+    .where(CHECKPOINT.c.name == NAME)
+    .compile(compile_kwargs={"literal_binds": True})
+)
 #: What reading raises where somebody else wrote a row, or took a table away.
 _UNREADABLE: Final = (
     ValueError,
@@ -73,13 +79,13 @@ def is_of_another_version(connection: sa.Connection) -> bool:
 
 def _stated(connection: sa.Connection) -> tuple[int | None, int]:
     """The version and position that the tables say; None and 0 where they say nothing."""
-    stated = connection.execute(_STATED).one_or_none()
-    return (None, START) if stated is None else (stated.version, stated.position)
+    version, position = run(connection, _STATED).fetchone() or (None, START)
+    return version, position
 
 
 def checkpoint_of(connection: sa.Connection) -> Position:
     """The position that the tables are true at; 0 where there are none of this version."""
-    there = METADATA.tables.keys() & set(sa.inspect(connection).get_table_names())
+    there = METADATA.tables.keys() & tables_in(connection)
     version, position = _stated(connection) if CHECKPOINT.name in there else (None, START)
     if not there or version not in {None, VERSION}:
         return START

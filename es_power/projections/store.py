@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from es_power.domain.events import START, InstanceId, Position
 from es_power.errors import TablesDamagedError
 from es_power.identity import package_version
-from es_power.log.database import Database, run
+from es_power.log.database import Database, run, tables_in
 from es_power.log.pruned import pruned_up_to, require_kept
 from es_power.projections.beginning import read_beginning
 from es_power.projections.history import Entry
@@ -65,7 +65,7 @@ class Store:
         New ones say what the log begins with, which is nothing where it is whole.
         """
         with self._database.write() as connection:
-            there = METADATA.tables.keys() & set(sa.inspect(connection).get_table_names())
+            there = METADATA.tables.keys() & tables_in(connection)
             if there != METADATA.tables.keys() or is_of_another_version(connection):
                 if there:
                     METADATA.drop_all(connection)
