@@ -44,6 +44,8 @@ A service that is paused there, or whose machine is, would keep its successor wa
 _MADE: Final[dict[tuple[Hashable, bool], object]] = {}
 """What was compiled, by its key and whether it is for SQLite."""
 
+_TABLES: Final = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
+
 _FULL: Final = 2  # PRAGMA synchronous, as SQLite reports it
 
 
@@ -322,7 +324,7 @@ def tables_in(connection: sa.Connection) -> set[str]:
     """The names of all tables."""
     if connection.dialect.name != "sqlite":
         return set(sa.inspect(connection).get_table_names())
-    return {name for (name,) in run(connection, "SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return {name for (name,) in run(connection, _TABLES)}
 
 
 def _open(uri: str) -> sqlite3.Connection:
