@@ -53,6 +53,8 @@ def swap(connection: sqlite3.Connection, draw: random.Random) -> None:
 
 def duplicate(connection: sqlite3.Connection, draw: random.Random) -> None:
     which, where = draw.randint(1, RECORDS), draw.randint(1, RECORDS)
+    if which == where == RECORDS:
+        which = 1  # the last one once more, behind itself, leaves all that was signed as it was: that is an append
     [row] = connection.execute(f"SELECT {COLUMNS} FROM records WHERE position = ?", (which,)).fetchall()
     move_up(connection, where - 1, 1)
     connection.execute(
