@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 import sqlalchemy as sa
 
 from es_power.errors import LogNotFoundError, LogUnavailableError
-from es_power.log.refusals import is_of_the_disk, translate_errors
+from es_power.log.refusals import is_of_the_disk, translate_errors, waited_in_vain
 
 T = TypeVar("T")
 Mode = Literal["read", "write"]
@@ -27,7 +27,8 @@ LOCK_WAIT: Final = 10.0
 _NO_SHARED_MEMORY: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 
 #: A network that swallows everything is noticed in half a minute (libpq's words; milliseconds in the last).
-_PATIENCE: Final = {
+_LIBPQ: Final = {
+    "application_name": "es-power",
     "connect_timeout": 10,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -39,6 +40,21 @@ ABANDONED: Final = 10_000
 """Milliseconds in which a writer that stands still inside a transaction on PostgreSQL is cut off, with its locks.
 
 A service that is paused there, or whose machine is, would keep its successor waiting for as long as the pause lasts.
+Where it had sent half of what it had to say, PostgreSQL takes it for busy: then it is cut off by whoever has waited
+twice as long.
+"""
+
+#: Those of the same name and role that hold a lock here, and from which PostgreSQL has heard nothing for so long.
+_CUT_OFF: Final = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity AS other
+WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+AND application_name = current_setting('application_name')
+AND state = 'active' AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '{} milliseconds'
+AND EXISTS (
+    SELECT 1 FROM pg_locks JOIN pg_class ON pg_class.oid = relation
+    WHERE relnamespace = current_schema()::regnamespace
+    AND pg_locks.pid = other.pid AND granted AND mode <> 'AccessShareLock'
+)
 """
 
 _MADE: Final[dict[tuple[Hashable, bool], object]] = {}
@@ -137,6 +153,8 @@ class Database:
                 if is_of_the_disk(error):
                     self._doubtful = True
                     self.engine.dispose()
+                if waited_in_vain(error):
+                    self._cut_off()
                 raise
 
     def make_sure(self, *, insist: bool = True) -> None:
@@ -288,10 +306,15 @@ class Database:
 
     # -------------------------------------------------------------------------------------------- PostgreSQL
 
+    def _cut_off(self) -> None:
+        """End the sessions of those that stand still with a lock, so that the next try finds none."""
+        with self.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(_CUT_OFF.format(ABANDONED))
+
     def _postgres(self) -> sa.Engine:
         assert self.place.url is not None
-        patience = {name: value for name, value in _PATIENCE.items() if name not in self.place.url.query}
-        engine = sa.create_engine(self.place.url, paramstyle="format", pool_pre_ping=True, connect_args=patience)
+        asked = {name: value for name, value in _LIBPQ.items() if name not in self.place.url.query}
+        engine = sa.create_engine(self.place.url, paramstyle="format", pool_pre_ping=True, connect_args=asked)
 
         @sa.event.listens_for(engine, "connect")
         def connect(connection: Any, _record: object) -> None:
@@ -301,6 +324,7 @@ class Database:
                 connection.execute("SET default_transaction_read_only = on")
             else:
                 connection.execute(f"SET idle_in_transaction_session_timeout = {ABANDONED}")
+                connection.execute(f"SET lock_timeout = {2 * ABANDONED}")
             for setting in ("synchronous_commit", "fsync"):
                 _require_durable(setting, connection.execute(f"SHOW {setting}").fetchone()[0], "on")
             connection.autocommit = False

@@ -44,12 +44,18 @@ _SQLITE: Final[Mapping[int, tuple[type[LogError], str]]] = {
     ),
 }
 
+_LOCKED: Final = "55P03"  # lock_not_available
+
 #: By SQLSTATE (PostgreSQL's appendix A).
 _POSTGRES: Final[Mapping[str, tuple[type[LogError], str]]] = {
     "53100": (LogFullError, _FULL),
     "25006": (
         LogUnavailableError,
         "{place} can only be read; give the primary server, opened for writing, with --log or ES_POWER_LOG",
+    ),
+    _LOCKED: (
+        LogUnavailableError,
+        "another process has held a lock of {place} for too long; where it stood still it was cut off, so try again",
     ),
     "42501": (
         LogUnavailableError,
@@ -76,6 +82,11 @@ def is_of_the_disk(error: sa.exc.DBAPIError | sqlite3.Error) -> bool:
     """Tell whether SQLite could not read, write or sync a file, so that it is unknown what of it is on disk."""
     said = error.orig if isinstance(error, sa.exc.DBAPIError) else error
     return getattr(said, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR
+
+
+def waited_in_vain(error: sa.exc.DBAPIError | sqlite3.Error) -> bool:
+    """Tell whether PostgreSQL gave up waiting for a lock."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) == _LOCKED
 
 
 def undecodable(error: BaseException) -> bool:

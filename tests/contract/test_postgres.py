@@ -1,7 +1,7 @@
 """What is PostgreSQL's alone: lost connections, leases in rows, refusals of the server."""
 
 import tempfile
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from uuid import UUID
 
@@ -69,6 +69,23 @@ async def test_a_writer_that_is_paused_in_a_transaction_keeps_nobody_waiting(url
         paused.close()
 
     assert patience.cancelled_caught is waits
+
+
+async def test_one_that_is_paused_in_the_middle_of_what_it_says_is_cut_off_by_whoever_waits(url, monkeypatch):
+    monkeypatch.setattr(database_module, "ABANDONED", 300)
+    async with open_log(url, mode="write") as log, open_log(url, mode="write") as other:
+        connection = log.database.engine.raw_connection()
+        paused = connection.driver_connection
+        with ExitStack() as saying:
+            saying.enter_context(paused.pipeline())
+            paused.execute("UPDATE head SET position = position")  # and not that this is all that it has to say
+            with pytest.raises(LogUnavailableError, match="cut off, so try again"):
+                await other.append(append_of("a", 0, lifecycle(1)))
+
+            assert await other.append(append_of("a", 0, lifecycle(1))) == 1
+            with pytest.raises(psycopg.OperationalError):
+                saying.close()
+        connection.invalidate()
 
 
 # ------------------------------------------------------------------------------------------- unknown outcomes
