@@ -75,7 +75,10 @@ async def pause_one_past_its_lease(place: str, log: SqlLog) -> bool:
         await until(log, HostSwept, patience=PATIENCE)
         paused.send_signal(signal.SIGSTOP)
         with program(place) as successor:
-            [_, started] = await until(log, ServiceStarted, 2, patience=PATIENCE)
+            try:
+                [_, started] = await until(log, ServiceStarted, 2, patience=PATIENCE)
+            except trio.TooSlowError:
+                return False  # wherever it was paused, its successor gets on
             paused.send_signal(signal.SIGCONT)
             _, complaint = await trio.to_thread.run_sync(lambda: paused.communicate(timeout=60))
             return (
