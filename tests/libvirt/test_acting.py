@@ -279,7 +279,8 @@ async def test_undeclared_guests_get_no_command_whatever_happens_to_them(scene: 
     daemon.kill()
     daemon.start()
     await scene.recorded.until(lambda records: count(records, GapClosed) == 1)
-    await scene.act("comes-and-goes", "destroy")
+    with suppress(libvirt.libvirtError):  # whom a daemon lists that just started, it may find gone a moment later
+        await scene.act("comes-and-goes", "destroy")
     await scene.shows("comes-and-goes", None)
     await scene.a_later_command_is_executed()
     records = await scene.recorded.records()
