@@ -19,7 +19,7 @@ from es_power.domain.streams import stream_id
 from es_power.errors import ConcurrentAppendError, LogError
 from es_power.log.chain import GENESIS, link
 from es_power.log.codec import Codec
-from es_power.log.database import Database, run
+from es_power.log.database import Database, run, scalar
 from es_power.log.erasing import rewriting_labels
 from es_power.log.schema import HEAD, LABELS, RECORDS, STREAMS, TRACKING
 
@@ -177,11 +177,11 @@ class _Transaction:
 
     def __init__(self, connection: sa.Connection, sql: Statements, now: int, *, again: bool) -> None:
         self._run = partial(run, connection)
+        self._scalar = partial(scalar, connection)
         self._sql = sql
         self._now = now
         self._again = again
-        [head] = self._run(sql.lock).fetchone()
-        self._head = int(head)
+        self._head = int(self._scalar(sql.lock))
         self._last_no: int | None = None
         self._tips: dict[bytes, tuple[str, _Tip]] = {}
         self._tracked: dict[str, int] = {}
@@ -241,8 +241,9 @@ class _Transaction:
         """
         if append.key in self._keys:
             return self._keys[append.key]
-        if landed := self._run(self._sql.find, (append.key,)).fetchone():
-            return Position(landed[0])
+        landed = self._scalar(self._sql.find, (append.key,))
+        if landed is not None:
+            return Position(landed)
         tracking = append.tracking
         if self._again and tracking and not append.size and self._reached(tracking.name) == tracking.position:
             return Position(self._head)
@@ -279,12 +280,12 @@ class _Transaction:
     def _number(self) -> int:
         """Number a new stream; they are never deleted, so the last number is their count."""
         if self._last_no is None:
-            [self._last_no] = self._run(self._sql.streams).fetchone()
+            self._last_no = int(self._scalar(self._sql.streams))
         self._last_no += 1
         return self._last_no
 
     def _reached(self, name: str) -> int:
         if name not in self._tracked:
-            stored = self._run(self._sql.tracked, (name,)).fetchone()
-            return int(stored[0]) if stored else -1
+            stored = self._scalar(self._sql.tracked, (name,))
+            return -1 if stored is None else int(stored)
         return self._tracked[name]

@@ -344,6 +344,12 @@ def run(connection: sa.Connection, sql: str, parameters: Sequence[Any] = ()) -> 
     return driver.executemany(sql, parameters) if isinstance(parameters, list) else driver.execute(sql, parameters)
 
 
+def scalar(connection: sa.Connection, sql: str, parameters: Sequence[Any] = ()) -> Any:
+    """Run the same, and give the first value of the first row; None where there is no row."""
+    row = run(connection, sql, parameters).fetchone()
+    return row[0] if row else None
+
+
 def tables_in(connection: sa.Connection) -> set[str]:
     """The names of all tables."""
     if connection.dialect.name != "sqlite":

@@ -7,7 +7,7 @@ finds nothing before the end, the next record is looked for.
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Final, cast
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from es_power.domain.time import Timestamp
 from es_power.errors import LogRewoundError, UnknownEventError
 from es_power.log.chain import Chain, Row
 from es_power.log.codec import Codec, Raw
-from es_power.log.database import Database, run
+from es_power.log.database import Database, run, scalar
 from es_power.log.pruned import pruned_up_to, require_kept, require_kept_since
 from es_power.log.refusals import undecodable
 from es_power.log.schema import HEAD, LABELS, RECORDS, STREAMS, TRACKING
@@ -179,7 +179,7 @@ class Queries:
             until = version if limit is None else after + limit
             rows = fetch_rows(connection, self._sql.stream_rows, no, after, until)
             if not rows and until < version:
-                [following] = run(connection, self._sql.next_version, (no, after)).fetchone()
+                following = scalar(connection, self._sql.next_version, (no, after))
                 rows = fetch_rows(connection, self._sql.stream_rows, no, following - 1, following - 1 + until - after)
             return self._decoded(connection, rows)
 
@@ -192,12 +192,12 @@ class Queries:
     def find(self, key: UUID) -> Position | None:
         """The position of the first record of the append with this key."""
         with self._database.read() as connection:
-            return _position(run(connection, self._sql.find, (key.bytes,)))
+            return cast(Position | None, scalar(connection, self._sql.find, (key.bytes,)))
 
     def tracked(self, name: str) -> Position | None:
         """How far the process manager of that name has read."""
         with self._database.read() as connection:
-            return _position(run(connection, self._sql.tracked, (name,)))
+            return cast(Position | None, scalar(connection, self._sql.tracked, (name,)))
 
     def labels(self, ids: Sequence[int]) -> dict[int, str]:
         """The texts of labels; a forgotten or unknown one is left out."""
@@ -248,8 +248,7 @@ class Queries:
     # ------------------------------------------------------------------------------------------ inside a transaction
 
     def _head(self, connection: sa.Connection) -> Position:
-        [head] = run(connection, self._sql.head).fetchone()
-        return Position(head)
+        return Position(scalar(connection, self._sql.head))
 
     def _rows(self, connection: sa.Connection, after: Position, until: Position | None, limit: int) -> Sequence[Row]:
         last = after + limit if until is None else min(until, after + limit)
@@ -259,7 +258,7 @@ class Queries:
         head = self._head(connection)
         if after > head:
             raise LogRewoundError(checkpoint=after, head=head)
-        if after < head and (following := _position(run(connection, self._sql.next, (after,)))):
+        if after < head and (following := scalar(connection, self._sql.next, (after,))):
             last = following - 1 + limit if until is None else min(until, following - 1 + limit)
             return fetch_rows(connection, self._sql.rows, following - 1, last)
         return rows
@@ -322,12 +321,6 @@ class Queries:
 def fetch_rows(connection: sa.Connection, sql: str, *parameters: int) -> list[Row]:
     """Run SQL that gives records, and take all of them."""
     return _whatever_they_hold(connection, lambda: cast(list[Row], run(connection, sql, parameters).fetchall()))
-
-
-def _position(cursor: Any) -> Position | None:
-    """The one value of the first row; None where it is NULL, or where there is no row."""
-    [found] = cursor.fetchone() or [None]
-    return found if found is None else Position(found)
 
 
 def rows_after(connection: sa.Connection, after: int, count: int) -> list[Row]:
