@@ -7,8 +7,8 @@ one follower folds the log for all of them, keeps the tables, and hands the proc
 import gc
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from typing import Final, Protocol
 
 import structlog
@@ -106,6 +106,8 @@ class Service:
         #: By stream: who sees the host, and who appends what its facts lead to.
         self.observers: dict[str, Observer] = {}
         self._managers: dict[str, ProcessManager] = {}
+        #: How many it is to observe.
+        self._hosts = 0
         #: By stream: what was derived and handed to nobody yet, since its host is not observed, or not yet. What the
         #: log had at the start is in it too: perhaps the last service did not come to append it.
         self._owed: defaultdict[str, list[Derived]] = defaultdict(list)
@@ -147,7 +149,8 @@ class Service:
         another service observes one of the hosts into this log; TakenOverError where another took one over.
         """
         async with trio.open_nursery() as nursery:
-            self._room.keep()
+            self._hosts = len(hosts)
+            await trio.to_thread.run_sync(self._room.keep)
             nursery.start_soon(self._patient.watch)
             nursery.start_soon(watch_wal, self.log.database)
             if self._house is not None:
@@ -199,15 +202,8 @@ class Service:
     ) -> None:
         """Observe one host until cancelled, with its process manager beside it."""
         stream = observer(name or connection.hostname, hypervisor.driver)
-        if stream in self.observers:
-            raise SettingsError(
-                [f"{hypervisor.uri} is {stream} too; give one of the two URIs a host name of its own by [[host]]"]
-            )
         how = self._how()
-        async with (
-            trio.open_nursery() as renewal,
-            lease(self.log, stream, how.holder, nursery=renewal, duration=self._settings.lease.duration),
-        ):
+        async with aclosing(connection), self._leased(stream, hypervisor.uri, how.holder) as renewal:
             manager = ProcessManager(self._patient, stream, policy=self._policy, clock=now)
             await manager.begin()
             while owed := self._owed.pop(stream, None):
@@ -227,6 +223,18 @@ class Service:
             await self._follow_qemu_logs(stream, hypervisor.uri, renewal)
             task_status.started()
             await self.observers[stream].run(connection)
+
+    @asynccontextmanager
+    async def _leased(self, stream: str, uri: str, holder: str) -> AsyncIterator[trio.Nursery]:
+        """Have the stream for oneself; give the nursery in which its lease is renewed."""
+        if stream in self.observers:
+            raise SettingsError([f"{uri} is {stream} too; give one of the two URIs a host name of its own by [[host]]"])
+        duration = self._settings.lease.duration
+        async with (
+            trio.open_nursery() as renewal,
+            lease(self.log, stream, holder, nursery=renewal, duration=duration),
+        ):
+            yield renewal
 
     async def _follow_qemu_logs(self, stream: str, uri: str, nursery: trio.Nursery) -> None:
         """Have the qemu logs of a host of this machine followed, in its nursery."""
@@ -318,11 +326,13 @@ class Service:
     async def _folded(self, batch: Sequence[Recorded], step: Step) -> None:
         """Append what a batch led to, and have those VMs looked at that somebody has said something about."""
         position = batch[-1].position
-        self._room.keep()
+        await trio.to_thread.run_sync(self._room.keep)
         for each in step.derived:
             self._owed[each.stream].append(each)
         for stream, manager in list(self._managers.items()):
             await manager.append(self._owed.pop(stream, []), position)
+        if len(self._managers) == self._hosts:
+            self._owed.clear()  # of hosts that other services observe
         for records in self.records.values():
             records.folded(batch)
         for stream in {each.stream for each in batch if isinstance(each.event, LifecycleEvent)}:

@@ -10,7 +10,7 @@ in the log that was signed; of a directory also whether each fact in it is what 
 all is so, with 4 where something is not, with 1 where something could not be checked.
 
 1. The record's hash is SHA-256 over a fixed prefix, the topic and the state (es_power/log/chain.py); the stream's id in
-   it is made of its name (UUID version 5).
+   it is made of its name (UUID version 5), or is its name, where that is a UUID.
 2. The leaf is SHA-256(0x00 || hash), a node SHA-256(0x01 || left || right); the path leads to the root (RFC 9162).
 3. The note's text has the number of records and the root (C2SP tlog-checkpoint), and an Ed25519 signature (RFC 8032).
 4. A state is one msgpack array: a fact's fields in their order, which `layout.json` names by topic. That file is in
@@ -24,6 +24,7 @@ all is so, with 4 where something is not, with 1 where something could not be ch
 
 import argparse
 import base64
+import contextlib
 import datetime as dt
 import functools
 import hashlib
@@ -165,10 +166,18 @@ def signed_tree(note, key):
     raise BadProofError(f"the checkpoint is not signed by {name}")
 
 
+def stream_id(name):
+    """The id of a stream: made of its name, or where that is a UUID, as eventsourcing's are called, itself."""
+    with contextlib.suppress(ValueError):
+        if str(given := uuid.UUID(name)) == name:
+            return given.hex
+    return uuid.uuid5(STREAMS, name).hex
+
+
 def check(proof, key):
     """Give the number of records that were signed; BadProofError where the proof is none."""
     size, root = signed_tree(proof["note"], key)
-    if uuid.uuid5(STREAMS, proof["stream"]).hex != proof["stream_id"]:
+    if stream_id(proof["stream"]) != proof["stream_id"]:
         raise BadProofError("the stream is not called so")
     leaf = record_hash(proof)
     if leaf.hex() != proof["hash"]:

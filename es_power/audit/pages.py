@@ -50,7 +50,10 @@ class PageCheck:
                     found = self._told("quick_check")
                     raise
         except (sa.exc.DatabaseError, sqlite3.DatabaseError, LogError) as error:
-            said = " ".join(str(error.__cause__ or error).split())
+            cause = error.__cause__ or error
+            if not found and not is_corrupt(cause):
+                raise
+            said = " ".join(str(cause).split())
             return found or [Damage(kind=Kind.PAGES, page=_page(said), detail=said)]
         return found
 

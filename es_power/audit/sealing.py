@@ -8,7 +8,6 @@ Rules of this file:
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -59,6 +58,8 @@ class Sealer:
         self._log = log
         self._signer = signer
         self._places: dict[str, Place] = {text: parse_place(text) for text in places}
+        #: A place that hangs keeps its own thread, and takes none of those that trio has for everybody.
+        self._threads = {text: trio.CapacityLimiter(1) for text in places}
         self._clock = clock
         self._beside = beside
         self._edge: Edge | None = None
@@ -90,7 +91,7 @@ class Sealer:
             name = self._signer.verifier.name
             checkpoint = Checkpoint(origin=name, size=self._edge.size, root=self._edge.root())
             note = self._signer.sign(checkpoint.text)
-            failed = {text: said for text, place in self._places.items() if (said := await self._put(place, note))}
+            failed = {text: said for text in self._places if (said := await self._put(text, note))}
             position = await self._say(checkpoint, note, tuple(failed))
             self.last = Sealed(checkpoint=checkpoint, note=note, position=position, failed=failed)
             self.failure = ""
@@ -114,11 +115,13 @@ class Sealer:
                 structlog.get_logger().error("a checkpoint was not taken", place=place, error=said)
             structlog.get_logger().info("sealed", size=sealed.checkpoint.size, key=self._signer.verifier.id.hex())
 
-    async def _put(self, place: Place, note: Note) -> str:
+    async def _put(self, place: str, note: Note) -> str:
         """Give why a place did not take it; empty where it did. One that hangs is left to itself."""
         with trio.move_on_after(_PATIENCE):
             try:
-                await trio.to_thread.run_sync(partial(place.put, note), abandon_on_cancel=True)
+                await trio.to_thread.run_sync(
+                    self._places[place].put, note, abandon_on_cancel=True, limiter=self._threads[place]
+                )
             except OSError as error:
                 return error.strerror or str(error)
             return ""

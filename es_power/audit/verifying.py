@@ -88,9 +88,9 @@ def examine(
         try:
             with database.read() as connection:
                 verdict = _Examination(connection, database, outside, keys, progress).run(pages)
-        except LogError:
-            # Where pages are damaged, even the end of a transaction that only read may be refused.
-            if verdict is None:
+        except LogError as error:
+            # Where pages are damaged, even the end of a transaction that only read may be refused, by the database.
+            if verdict is None or error.__cause__ is None:
                 raise
     return verdict
 

@@ -15,7 +15,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -73,7 +73,7 @@ class Hold(Wish, frozen=True, kw_only=True):
     host: str | None = None
     instance: UUID | None = None
     #: In nanoseconds since 1970; None: until it is released.
-    until: int | None = None
+    until: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
 
     def __post_init__(self) -> None:
         if (self.host is None) == (self.instance is None):

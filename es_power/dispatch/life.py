@@ -218,14 +218,16 @@ class Life:
         desk = self._desk
         sent, route = await self._sent()
         with trio.move_on_after(desk.how.confirm):
-            while (because := self._shown(command, sent, route)) is None:
+            while self._shown(command, sent, route) is None:
                 await desk.changed(POLL)
                 if route is Route.NOVA:
                     await self._note_record(command)
+        # Outside of the limit: to record what was seen may take as long as the log refuses.
+        if (because := self._shown(command, sent, route)) is not None:
             await self._step(command, Confirmed(**self._of(command), because=because, window=window))
-            return
-        reason = f"it was not seen to have happened within {desk.how.confirm:g} s"
-        await self._step(command, Failed(**self._of(command), reason=reason, window=window))
+        else:
+            reason = f"it was not seen to have happened within {desk.how.confirm:g} s"
+            await self._step(command, Failed(**self._of(command), reason=reason, window=window))
 
     async def _note_record(self, command: Command) -> None:
         """Have Nova's present record in the log, where it says something else than the last one."""

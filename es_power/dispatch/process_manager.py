@@ -11,13 +11,13 @@ from typing import Final
 
 import structlog
 
-from es_power.domain.command import CommandState, begin, evolve
+from es_power.domain.command import Command, CommandState, begin, evolve
 from es_power.domain.decisions import CommandEvent, PlanningStarted, Resolved, StopRequested, Withdrawn
-from es_power.domain.events import Position
+from es_power.domain.events import Event, Position
 from es_power.domain.policy import Policy
 from es_power.domain.ports import Append, Clock, EventLog, Tracking, Write
 from es_power.domain.streams import command, planner
-from es_power.errors import ConcurrentAppendError
+from es_power.errors import ConcurrentAppendError, UnknownEventError
 from es_power.projections.stop_commands import Derived
 
 _TOLD: Final[Mapping[type[CommandEvent], str]] = {
@@ -45,16 +45,24 @@ class ProcessManager:
         Raises ConcurrentAppendError where another process manager begins at the same moment.
         """
         self._tracked = await self._log.tracked(self._name) or Position(0)
-        records = await self._log.read_stream(self._name)
-        latest = records[-1].event if records else None
+        version = await self._log.version(self._name)
+        latest = await self._last(version) if version else None
         now = PlanningStarted(observed_at=self._clock(), policy=self._policy.name, policy_version=self._policy.version)
         if isinstance(latest, PlanningStarted) and (latest.policy, latest.policy_version) == (
             now.policy,
             now.policy_version,
         ):
             return
-        begun = Write(stream=self._name, expected=len(records), events=(now,))
+        begun = Write(stream=self._name, expected=version, events=(now,))
         await self._log.append(Append(writes=(begun,)))
+
+    async def _last(self, version: int) -> Event | None:
+        """What is recorded last in its stream; None where this es_power cannot read it."""
+        try:
+            [last] = await self._log.read_stream(self._name, after=version - 1, limit=1)
+        except UnknownEventError:
+            return None
+        return last.event
 
     async def append(self, derived: Sequence[Derived], position: Position) -> None:
         """Append what was derived for this host from records up to `position`, unless that was done before.
@@ -90,11 +98,19 @@ class ProcessManager:
             elif stream in begun:
                 expected = begun[stream]
             else:
-                life = await self._log.read_stream(stream)
-                known = reduce(evolve, life[1:], begin(life[0])) if life else None
+                known = await self._known(stream)
                 if known is None or known.state is CommandState.SENT or not known.may(type(event)):
                     continue
                 expected = known.version
             writes.append(Write(stream=stream, expected=expected, events=(event,)))
             begun[stream] = expected + 1
         return writes
+
+    async def _known(self, stream: str) -> Command | None:
+        """A command as its stream has it; None where there is none, or one of which this es_power cannot read all."""
+        version = await self._log.version(stream)
+        try:
+            life = await self._log.read_stream(stream)
+        except UnknownEventError:
+            return None
+        return reduce(evolve, life[1:], begin(life[0])) if life and life[-1].version >= version else None

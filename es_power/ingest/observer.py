@@ -55,6 +55,9 @@ announces nothing.
 FIRST_WAIT: Final = 0.1
 """Seconds before the first try to connect again; each later one waits twice as long."""
 
+_SAID_AFTER: Final = 0.1
+"""Seconds after a call failed in which libvirt may say why: that the connection is lost."""
+
 GOODBYE: Final = 5.0
 """Seconds that a service which stops gives its last facts."""
 
@@ -150,9 +153,10 @@ class Observer:
             wait = FIRST_WAIT
             while True:
                 since, reason = await self._session(connection)
-                # A connection that never came to its first sweep is not tried again at once, for ever.
-                wait = FIRST_WAIT if self.seeing.is_set() else min(2 * wait, self._how.backoff_max)
-                self.seeing = trio.Event()
+                if self.seeing.is_set():
+                    wait, self.seeing = FIRST_WAIT, trio.Event()
+                else:  # not tried again at once, for ever; and whoever waits for the first sweep goes on waiting
+                    wait = min(2 * wait, self._how.backoff_max)
                 await self._open_gap(since, reason)
                 self._log.warning("connection lost", reason=str(reason))
                 connection = await self._reconnect(wait)
@@ -230,6 +234,8 @@ class Observer:
                     asking.cancel_scope.cancel()
             except* HypervisorError as gone:
                 self._log.warning("libvirt does not answer", errors=[str(error) for error in gone.exceptions])
+                with trio.move_on_after(_SAID_AFTER):
+                    reason = await connection.wait_closed()
             # Read before what follows, which may take as long as the log refuses.
             end = self._clock()
             await connection.aclose()

@@ -197,6 +197,7 @@ class LogFactory(InfrastructureFactory[TrackingRecorder]):
     def __init__(self, env: Environment | EnvType | None) -> None:
         super().__init__(env)
         self.database = Database(self.env.get(PLACE) or ":memory:")
+        self._has_schema = not strtobool(self.env.get("CREATE_TABLE") or "yes")
 
     def aggregate_recorder(self, purpose: str = "events") -> LogAggregateRecorder:
         """A recorder for aggregates; NotSupportedError for snapshots, which are no facts."""
@@ -223,8 +224,9 @@ class LogFactory(InfrastructureFactory[TrackingRecorder]):
         self.database.close()
 
     def _made(self, recorder: Callable[[Database], R]) -> R:
-        if strtobool(self.env.get("CREATE_TABLE") or "yes"):
+        if not self._has_schema:
             ensure_schema(self.database)
+            self._has_schema = True
         return recorder(self.database)
 
 

@@ -37,7 +37,8 @@ class Room:
             finally:
                 os.close(file)
         except OSError:
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._path.unlink()
             return False
         self._given_up = self._gap_told = False
         return True
@@ -46,12 +47,10 @@ class Room:
         """Whether an append may be tried."""
         if not self._given_up or self.keep():
             return True
-        before, tells = (
-            self._gap_told,
-            any(isinstance(each, GapOpened) for write in append.writes for each in write.events),
-        )
+        tells = any(isinstance(each, GapOpened) for write in append.writes for each in write.events)
+        admitted = tells or not self._gap_told
         self._gap_told |= tells
-        return tells or not before
+        return admitted
 
     def give_up(self) -> bool:
         """Let the log have it; whether there was any."""

@@ -143,8 +143,9 @@ def create_file(place: Place) -> None:
     if place.path is None:
         return
     try:
-        # As the umask says: an actor with a user of its own writes the log too, through their group.
-        os.close(os.open(place.path, os.O_RDONLY | os.O_CREAT, 0o666))
+        if not place.path.exists():  # to close one that is open elsewhere in this process would end SQLite's locks
+            # As the umask says: an actor with a user of its own writes the log too, through their group.
+            os.close(os.open(place.path, os.O_RDONLY | os.O_CREAT, 0o666))
     except OSError as error:
         raise LogUnavailableError(f"{place} cannot be created: {error.strerror}; check its directory") from error
 

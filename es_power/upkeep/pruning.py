@@ -134,7 +134,8 @@ async def _take_out(
 
 def _delete(connection: sa.Connection, cut: Cut, rest: Remaining) -> None:
     _KEPT.create(connection)
-    connection.execute(sa.insert(_KEPT), [{"position": position} for position in rest.kept])
+    if rest.kept:
+        connection.execute(sa.insert(_KEPT), [{"position": position} for position in rest.kept])
     is_kept = sa.exists().where(_KEPT.c.position == RECORDS.c.position)
     gone = sa.delete(RECORDS).where(RECORDS.c.position <= cut.position, RECORDS.c.stream.in_(rest.observers), ~is_kept)
     count = connection.execute(gone).rowcount

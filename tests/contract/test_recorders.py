@@ -1,5 +1,7 @@
 """eventsourcing's own test cases, on every database: its `optional` ones too, and contiguous ids expected."""
 
+import subprocess
+import sys
 import tempfile
 import threading
 from abc import abstractmethod
@@ -287,3 +289,19 @@ def test_what_the_database_refuses_is_an_error_of_eventsourcing(tmp_path):
     with pytest.raises(persistence.DatabaseError):
         LogTrackingRecorder(database).max_tracking_id("upstream")
     database.close()
+
+
+def test_another_recorder_on_a_log_leaves_the_first_ones_locks(tmp_path):
+    factory = LogFactory(Environment("", {PLACE: str(tmp_path / "log.db")}))
+    with factory:
+        recorder = factory.application_recorder()
+        stream = uuid4()
+        recorder.insert_events([StoredEvent(stream, 1, "Switched:1", b"")])
+        factory.tracking_recorder()
+        # Where nobody holds it locked, whoever closes it last takes away what is beside it.
+        reading = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM records'); c.close()"
+        subprocess.run([sys.executable, "-c", reading, tmp_path / "log.db"], check=True)
+
+        recorder.insert_events([StoredEvent(stream, 2, "Switched:1", b"")])
+
+        assert len(recorder.select_events(stream)) == 2

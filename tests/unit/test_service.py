@@ -166,6 +166,21 @@ async def test_the_tables_do_not_go_beyond_a_fact_whose_command_another_service_
     assert (late.command, late.host) == (command.command, "host-1")
 
 
+async def test_what_another_services_host_calls_for_is_not_kept(log: SqlLog) -> None:
+    host, mine = FakeHypervisor(hostname="host-2"), FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+
+    async with running(log, mine) as service, running(log, host):
+        await declare(log, [(web, VmState.STOPPED, None)], by="me", why="prod", at=now())
+        await until(log, StopRequested)
+        mine.add("web-2", state=1, reason=1)
+        service.observers["observer/host-1/test"].sweep_soon()
+        await until(log, HostSwept, 3)
+        await service._follower.caught_up()
+
+        assert not service._owed
+
+
 async def test_the_second_service_for_one_host_is_refused_with_the_name_of_the_first(log: SqlLog) -> None:
     async with running(log, FakeHypervisor()), open_log(log.database.place.path or "", mode="write") as other:
         with pytest.RaisesGroup(
@@ -195,11 +210,16 @@ async def test_where_no_host_answers_the_service_says_so(log: SqlLog) -> None:
 
 
 async def test_two_uris_of_one_host_are_refused_with_what_to_do(log: SqlLog) -> None:
+    again = FakeHypervisor(uri="test:///again")
+
     with pytest.RaisesGroup(
         pytest.RaisesExc(SettingsError, match=r"\[\[host\]\]"), flatten_subgroups=True, allow_unwrapped=True
     ):
-        async with running(log, FakeHypervisor(), FakeHypervisor(uri="test:///again")):
+        async with running(log, FakeHypervisor(), again):
             pass
+
+    assert again.opened == 1
+    assert not again.connections
 
 
 async def test_a_fact_that_cannot_be_folded_is_set_aside_and_the_others_are_folded(log: SqlLog) -> None:

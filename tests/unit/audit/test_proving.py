@@ -5,9 +5,11 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from eventsourcing.persistence import StoredEvent
 
 from es_power.audit import offline
 from es_power.audit.proving import prove
@@ -16,6 +18,8 @@ from es_power.domain.time import Timestamp
 from es_power.errors import NotSealedError, RecordNotFoundError, RecordPrunedError
 from es_power.log import open_log
 from es_power.log.database import Database
+from es_power.log.recorder import LogAggregateRecorder
+from es_power.log.upgrade import ensure_schema
 from tests.unit.audit.rigs import SIGNER, pruned_at, write_log
 
 RECORDS = 700
@@ -128,3 +132,19 @@ async def test_records_of_a_pruned_log_are_proved_from_its_edge_on(path):
             assert offline.check(proof.as_row(), KEY) == RECORDS
         with pytest.raises(RecordPrunedError, match="up to position 301 was pruned"):
             prove(database, [297])
+
+
+async def test_a_record_of_a_stream_that_is_called_by_its_id_is_proved(tmp_path):
+    place = tmp_path / "log.db"
+    with closing(Database(place)) as database:
+        ensure_schema(database)
+        event = StoredEvent(originator_id=uuid4(), originator_version=1, topic="Thing:1", state=b"{}")
+        LogAggregateRecorder(database).insert_events([event])
+    async with open_log(place, mode="write") as log:
+        await Sealer(log, SIGNER, [], clock=lambda: Timestamp(7)).seal()
+    [row] = proofs(place, 1)
+
+    assert row["stream"] == str(event.originator_id)
+    assert offline.check(row, KEY) == 1
+    with pytest.raises(offline.BadProofError):
+        offline.check({**row, "stream": str(uuid4())}, KEY)

@@ -92,24 +92,29 @@ async def test_a_place_that_fails_is_told_of_and_the_others_have_it(path, tmp_pa
     assert sealer.is_fine
 
 
-async def test_a_place_that_hangs_is_left_to_itself(path, mock_clock):
+async def test_a_place_that_hangs_is_left_to_itself_in_a_thread_of_its_own(path, mock_clock, monkeypatch):
+    asked, released = trio.Event(), threading.Event()
+
+    class Hanging:
+        def put(self, note):
+            trio.from_thread.run_sync(asked.set)
+            released.wait()
+
+    monkeypatch.setattr(sealing_module, "parse_place", lambda _: Hanging())
     async with open_log(path, mode="write") as log:
-        sealer = sealer_of(log)
-        asked, released = trio.Event(), threading.Event()
-
-        class Hanging:
-            def put(self, note):
-                trio.from_thread.run_sync(asked.set)
-                released.wait()
-
-        sealer._places = {"file:/hangs": Hanging()}
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(sealer.try_to_seal)
-            await asked.wait()
-            mock_clock.jump(11)
+        sealer = sealer_of(log, "file:/hangs")
+        for _ in range(2):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sealer.try_to_seal)
+                await asked.wait()
+                while nursery.child_tasks:
+                    await trio.testing.wait_all_tasks_blocked(0.05)
+                    mock_clock.jump(11)
+        everybodys = trio.to_thread.current_default_thread_limiter().borrowed_tokens
         released.set()
 
     assert sealer.last.failed == {"file:/hangs": "it did not answer within 10 s"}
+    assert everybodys == 0
 
 
 async def test_a_log_that_refuses_is_told_of_and_sealed_later(path, monkeypatch):

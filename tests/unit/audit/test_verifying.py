@@ -18,7 +18,7 @@ from es_power.domain.events import START, InstanceNamed, Label
 from es_power.domain.logged import FactImported
 from es_power.domain.streams import AUDIT
 from es_power.domain.time import Timestamp
-from es_power.errors import NoteError
+from es_power.errors import LogUnavailableError, NoteError
 from es_power.log import open_log
 from es_power.log.append import Appender, prepare
 from es_power.log.database import Database
@@ -405,3 +405,16 @@ def test_what_remains_of_a_pruned_beginning_is_found_where_somebody_changed_it(p
 
     assert found
     assert position is None or position in found
+
+
+def test_a_reading_that_was_disturbed_is_no_damage(path, monkeypatch):
+    reached = []
+
+    def disturbed(self):
+        if reached:
+            raise LogUnavailableError("a service began to write in the middle of the question; ask again")
+
+    with a_log(path) as database:
+        monkeypatch.setattr(Database, "_still_frozen", disturbed)
+        with pytest.raises(LogUnavailableError, match="ask again"):
+            examine(database, progress=reached.append)

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from es_power.dispatch import door
-from es_power.dispatch.door import Approve, CloseBreaker, Wish, door_path, keep_door, may_act, wish_at
+from es_power.dispatch.door import Approve, CloseBreaker, Wish, door_path, keep_door, may_act, read_wish, wish_at
 from es_power.errors import ActorRefusedError, ActorUnavailableError, CommandStateError, LogUnavailableError
 
 COMMAND = UUID(int=7)
@@ -147,3 +147,8 @@ def test_who_may() -> None:
     assert may_act(1, ("daemon",))
     assert may_act(1, ("@daemon",))
     assert not may_act(1, ("@nosuchgroup", "bin"))
+
+
+def test_a_time_that_no_record_can_hold_is_no_wish() -> None:
+    with pytest.raises(ValueError, match="until"):
+        read_wish(b'{"type":"Hold","host":"a","why":"x","until":%d}' % 10**25)

@@ -1,5 +1,7 @@
 """A command under an actor, from its request to its end."""
 
+from math import inf
+
 import pytest
 import trio
 
@@ -8,6 +10,7 @@ from es_power.domain.decisions import (
     Approved,
     CommandEvent,
     Confirmed,
+    Failed,
     LookedAgain,
     Refused,
     Route,
@@ -16,15 +19,17 @@ from es_power.domain.decisions import (
     StopVerb,
     Withdrawn,
 )
-from es_power.domain.events import InstanceId, RecordDeclared
+from es_power.domain.events import InstanceId, Position, RecordDeclared
+from es_power.domain.ports import Append
 from es_power.domain.states import VmState
+from es_power.errors import LogFullError
 from es_power.ingest.clock import now
 from es_power.log import SqlLog
 from es_power.log.codec import Codec
 from es_power.projections.fleet import Fleet
 from es_power.settings import Act
-from es_power.testing.hypervisor import FakeHypervisor
-from tests.unit.dispatch.conftest import house, say
+from es_power.testing import FakeHypervisor, FakeStopper
+from tests.unit.dispatch.conftest import acting, house, observing, readable, say, settings
 
 LIFE = ["StopRequested", "Approved", "LookedAgain", "Sent", "Confirmed"]
 
@@ -175,3 +180,36 @@ async def say_in_words_of_tomorrow(log: SqlLog, vm: InstanceId) -> None:
     """Declare that a VM is to run, as a newer version writes it and this one cannot read it."""
     tomorrow = Codec(upcasters={("RecordDeclared", 1): lambda values: values})
     await say(SqlLog(log.database, clock=now, codec=tomorrow), vm, VmState.ACTIVE)
+
+
+async def test_what_was_seen_in_time_is_confirmed_however_long_the_log_refuses(log: SqlLog) -> None:
+    host = FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+    its = UnconfirmingLog(log.database, clock=now, poll=0.02)
+    async with observing(log, host), acting(its, host, FakeStopper(host), settings(log, act=BRIEF)):
+        await say(log, web, VmState.STOPPED)
+        with trio.fail_after(20):
+            while not [each for each in await readable(log) if isinstance(each.event, Confirmed | Failed)]:
+                await trio.sleep(0.02)
+        outcome = [each.event for each in await readable(log) if isinstance(each.event, Confirmed | Failed)]
+
+    assert its.refused
+    assert [type(event) for event in outcome] == [Confirmed]
+
+
+BRIEF = Act(settle=0.1, after_boot=0.001, confirm=0.5)
+
+
+class UnconfirmingLog(SqlLog):
+    """Has no room for what confirms for longer than is waited for what is to be confirmed."""
+
+    refused = 0
+    _until = inf
+
+    async def append(self, append: Append) -> Position:
+        if any(isinstance(event, Confirmed | Failed) for write in append.writes for event in write.events):
+            self._until = min(self._until, trio.current_time() + 3 * BRIEF.confirm)
+            if trio.current_time() < self._until:
+                self.refused += 1
+                raise LogFullError("the disk is full")
+        return await super().append(append)

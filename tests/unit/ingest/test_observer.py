@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -595,3 +596,23 @@ async def test_what_was_announced_before_an_answer_stands_before_it(autojump_clo
 
     kinds = [type(event) for event in await facts(log) if isinstance(event, (LifecycleEvent, HostSwept))]
     assert kinds == [HostSwept, LifecycleEvent, HostSwept]
+
+
+async def test_whoever_waits_for_the_first_sweep_has_it_after_a_connection_that_was_lost_before(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, host = MemoryLog(), FakeHypervisor()
+    subscribe = FakeConnection.subscribe
+
+    async def lost_meanwhile(self: FakeConnection, **how: Any) -> None:
+        if host.opened == 1:
+            self.lose(GapReason.CONNECTION_LOST)
+        await subscribe(self, **how)
+
+    monkeypatch.setattr(FakeConnection, "subscribe", lost_meanwhile)
+    with trio.fail_after(60):
+        async with observed(log, host):
+            assert host.opened == 2
+
+    [opened] = await facts(log, GapOpened)
+    assert opened.reason is GapReason.CONNECTION_LOST  # a call failed, since libvirt was gone

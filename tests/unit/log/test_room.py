@@ -1,5 +1,6 @@
 """The room beside a log: what may be stored when it was given up, and when it is made again."""
 
+import errno
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,3 +53,13 @@ def test_where_there_is_no_room_none_is_kept(tmp_path: Path, monkeypatch: pytest
     assert not list(tmp_path.iterdir())
     assert not Room(None).keep()
     assert not Room(None).give_up()
+
+
+def test_a_disk_that_takes_nothing_any_more_keeps_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+
+    assert not Room(tmp_path / "log.db").keep()

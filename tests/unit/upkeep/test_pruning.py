@@ -229,6 +229,17 @@ async def test_a_log_that_was_never_signed_is_not_pruned(tmp_path: Path) -> None
             await find_cut(log, LATER)
 
 
+async def test_a_log_of_which_nothing_that_was_observed_goes_is_pruned(tmp_path: Path) -> None:
+    story = Tale()
+    story.vouch(WEB, VmState.STOPPED)
+    seal(story)
+    await write(story, tmp_path / "log.db")
+    async with open_log(tmp_path / "log.db", mode="write") as log:
+        await prune_before(log, LATER, tmp_path)
+
+        assert await checked(log) == 1
+
+
 async def test_a_stop_that_is_not_in_the_log_yet_keeps_what_calls_for_it(tmp_path: Path) -> None:
     story = Tale()
     story.start()
