@@ -9,7 +9,7 @@ from es_power.domain.command import CommandState
 from es_power.domain.events import StateObserved
 from es_power.domain.host import vouched
 from es_power.domain.libvirt_numbers import POWER_STATES
-from es_power.domain.policy import get_policy
+from es_power.domain.policy import POLICIES
 from es_power.domain.states import PowerState
 from es_power.output import Column, Row
 from es_power.projections.explain import Explained, LifeStep
@@ -89,16 +89,16 @@ def _record(command: Explained) -> Row:
 
 
 def _cell(command: Explained) -> Row | None:
-    """The cell of the policy's table that called for it; None where its facts cannot be read."""
+    """The cell of the policy's table that called for it; None where its facts or that version are not known here."""
     request = command.row.requested
     seen = command.observation.event if command.observation else None
     said = vouched(command.record) if command.record else None
     if not isinstance(seen, StateObserved) or said is None:
         return None
-    power_state = _power_state(seen)
-    if power_state is None:
+    power_state, policy = _power_state(seen), POLICIES.get(request.policy)
+    if power_state is None or policy is None or policy.version != request.policy_version:
         return None
-    verdict = get_policy(request.policy).verdict(said.vm_state, power_state)
+    verdict = policy.verdict(said.vm_state, power_state)
     return {"vm_state": said.vm_state, "power_state": power_state, "verdict": str(verdict)}
 
 

@@ -1,7 +1,7 @@
 """What the routes have of the service: its log and its read models, as they are now."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -106,10 +106,21 @@ class House:
     async def past_view(self, *, as_of: Moment | None, known_at: Moment | None) -> View:
         """Take a view of what was true then, by what was known then; see `queries.look`."""
         key = await bounds(self.log, as_of=as_of, known_at=known_at)
+
+        async def fold() -> View:
+            present = await self.view_at_least(key.known)
+            return await look(self.log, as_of=as_of, known_at=known_at, present=present)
+
+        return await self._past(key, fold)
+
+    async def view_until(self, position: Position) -> View:
+        """Take a view as anybody had it when the log ended at a position."""
+        return await self._past(position, lambda: look(self.log, until=position))
+
+    async def _past(self, key: object, fold: Callable[[], Awaitable[View]]) -> View:
         async with self._folding:
             if key not in self._pasts:
-                present = await self.view_at_least(key.known)
-                self._pasts[key] = await look(self.log, as_of=as_of, known_at=known_at, present=present)
+                self._pasts[key] = await fold()
                 while len(self._pasts) > _PASTS:
                     self._pasts.popitem(last=False)
             self._pasts.move_to_end(key)

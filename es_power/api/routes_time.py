@@ -139,7 +139,7 @@ async def take_span(
     if known_at is not None:
         known = await read_moment(house, known_at, "known_at")
         now = min(now, known.at)
-        view = await house.past_view(as_of=None, known_at=known)
+        view = await house.view_until(known.position)
     end = now if until is None else read_time(until, "until")
     begin = Timestamp(min(end, now) - _DAY) if since is None else read_time(since, "since")
     return _checked(Span(view, begin, end, now))

@@ -1,7 +1,6 @@
 """The demo on a terminal: a service of its own with its page, the story's lines, a live table, a summary at the end."""
 
 import errno
-import getpass
 import io
 import os
 import shlex
@@ -29,6 +28,7 @@ from es_power.api.house import House
 from es_power.api.routes_session import offer_link
 from es_power.api.serving import Sockets, answering
 from es_power.audit.keys import Signer, write_key
+from es_power.cli.declare import login_user
 from es_power.cli.drawing import Drawing
 from es_power.cli.run import observing
 from es_power.cli.serving import libvirt_hypervisor
@@ -108,7 +108,7 @@ async def stage(place: str, duration: float, vms: int, keep: bool) -> None:
                     show=partial(_show, print_line),
                     folder=folder,
                 )
-                link = await offer_link(house, getpass.getuser(), Role.ADMIN)
+                link = await offer_link(house, login_user(), Role.ADMIN)
                 print_line(f"the page is {house.url}{link}")
                 await _play(set_up, console, duration=duration, keep=keep, place=place)
     await _summary(place, teller, console)

@@ -1,6 +1,5 @@
 """`es-power token` and `es-power ui`: who is let in over HTTP."""
 
-import getpass
 import os
 import socket
 from http.client import HTTPConnection
@@ -11,6 +10,7 @@ from uuid import UUID
 import msgspec
 import typer
 
+from es_power.cli.declare import login_user
 from es_power.cli.options import (
     KEEP,
     ConfigOption,
@@ -68,7 +68,7 @@ def _add(
         raise typer.BadParameter("say who or what will use it", param_hint="NAME")
 
     async def work(opened: SqlLog) -> Issued:
-        return await issue_token(opened, name=name, role=role, by=getpass.getuser(), at=now())
+        return await issue_token(opened, name=name, role=role, by=login_user(), at=now())
 
     issued = act(place(log, config), work)
     note(f"es-power: token {issued.token}, for {role}; this is shown only now:")
@@ -112,7 +112,7 @@ def _revoke(
     async def work(opened: SqlLog) -> None:
         if token not in {each.id for each in await _standing(opened)}:
             raise TokenNotFoundError(f"no token {token} stands; `es-power token list` has those that do")
-        await revoke_token(opened, token, by=getpass.getuser(), at=now())
+        await revoke_token(opened, token, by=login_user(), at=now())
 
     act(place(log, config), work)
     typer.echo(f"token {token} is revoked")

@@ -29,8 +29,10 @@ from es_power.domain.decisions import (
     StopRequested,
     Withdrawn,
 )
-from es_power.domain.events import Event, InstanceId, Label, Position, Recorded
+from es_power.domain.events import Event, HostSwept, InstanceId, Label, Position, Recorded
+from es_power.domain.libvirt_numbers import PAUSED_MIGRATION
 from es_power.domain.ports import LabelText
+from es_power.domain.streams import observed_host
 from es_power.domain.time import SECOND, Timestamp
 from es_power.errors import BreakerNotOpenError, CommandStateError, HoldNotFoundError
 from es_power.log.labels import make_label
@@ -48,6 +50,8 @@ class Actor:
         #: The lives that go on, by command.
         self._lives: dict[UUID, trio.CancelScope] = {}
         self._alarmed: set[object] = set()
+        #: The VMs that another host showed on too at this host's last sweep.
+        self._elsewhere_too: set[InstanceId] = set()
 
     @property
     def host(self) -> str:
@@ -112,6 +116,8 @@ class Actor:
                 self._raise(Alarm.FOREIGN_APPROVAL, recorded.position, reason, instance=event.instance)
         elif isinstance(event, HoldPlaced):
             self._time(recorded)
+        elif isinstance(event, HostSwept) and recorded.stream == desk.observer:
+            self._look_for_twins()
         elif isinstance(event, BreakerClosed) and event.host == desk.host:
             self._breaker.reset()
             desk.tripped = None
@@ -129,7 +135,7 @@ class Actor:
             await Life(self.desk, command_id).run()
 
     def _judge(self, now: float) -> None:
-        """Open the breaker where too much would be sent at once; alarm where two hosts show one instance on."""
+        """Open the breaker where too much would be sent at once."""
         desk = self.desk
         known = [each for each in desk.place.instances.values() if not each.gone]
         self._breaker.shown(now, sum(each.is_on for each in known))
@@ -138,6 +144,22 @@ class Actor:
         if reason := self._breaker.verdict(now, known=len(known)):
             desk.tripped = reason
             self._nursery.start_soon(self._open_breaker, reason)
+
+    def _look_for_twins(self) -> None:
+        """Alarm where another host shows an instance on too, at two sweeps in turn, and it does not migrate."""
+        desk, fleet = self.desk, self.desk.models.fleet
+        found: dict[InstanceId, Sequence[str]] = {}
+        for instance, known in desk.place.instances.items():
+            if known.is_on and (conflict := fleet.owner(instance).conflict):
+                hosts = fleet.hosts_of(instance)
+                if not any((hosts[each].state, hosts[each].reason) == PAUSED_MIGRATION for each in conflict):
+                    found[instance] = conflict
+        for instance in found.keys() & self._elsewhere_too:
+            hosts_in_words = " and ".join(observed_host(each) or each for each in found[instance])
+            reason = f"it is on at {hosts_in_words}; end one of the two by hand: es_power stops neither"
+            self._raise(Alarm.TWO_HOSTS, instance, reason, instance=instance)
+        self._alarmed -= {(Alarm.TWO_HOSTS, instance) for instance in self._elsewhere_too - found.keys()}
+        self._elsewhere_too = set(found)
 
     async def _open_breaker(self, reason: str) -> None:
         desk = self.desk

@@ -219,5 +219,8 @@ STOPPED_MIGRATED: Final = (5, 3)
 SHUTOFF: Final = 5
 """virDomainState: no process of the VM is left."""
 
+PAUSED_MIGRATION: Final = (3, 2)
+"""How an observation of the host reads to which a VM is migrating, and of a source that waits for its end."""
+
 SHUTOFF_MIGRATED: Final = (SHUTOFF, 4)
 """How an observation of a host that a VM has left reads."""

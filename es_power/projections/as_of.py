@@ -82,13 +82,18 @@ async def moment_of(log: SqlLog, position: Position) -> Moment:
     head = await log.head()
     if position > head:
         raise ValueError(f"the log ends at position {head}")
-    try:
-        [record] = await log.read_raw(after=Position(position - 1), until=position)
-    except UnknownEventError:
-        # Damaged, or of a newer es_power: its time is that of the record before it.
-        before = await moment_of(log, Position(position - 1))
-        return Moment(position=position, at=before.at, by_position=True)
-    return Moment(position=position, at=record[3], by_position=True)
+    at, known = NEVER, position
+    while known > START:
+        try:
+            [record] = await log.read_raw(after=Position(known - 1), until=known)
+        except UnknownEventError:
+            # Damaged, or of a newer es_power: its time is that of the record before it.
+            known = Position(known - 1)
+            await log.require_kept(known)
+        else:
+            at = record[3]
+            break
+    return Moment(position=position, at=at, by_position=True)
 
 
 async def read_moment(log: SqlLog, text: str, *, now: Timestamp, zone: tzinfo | None) -> Moment:

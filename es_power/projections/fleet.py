@@ -129,6 +129,14 @@ class Fleet:
             return Owner(host=streams[0] if only.is_on or not only.migrated_away else None)
         return instance_fold.owner(self.hosts_of(instance))
 
+    def told_by(self, instance: InstanceId) -> tuple[str, Label | None] | None:
+        """The imported log, by its stream, that tells of a VM, and the VM's name there: before all one that names it.
+
+        Of several it is always the same one, in whatever order they were imported, or are read from tables.
+        """
+        told = self.told.get(instance)
+        return max(told.items(), key=lambda told: (told[1] is not None, told[0])) if told else None
+
     def doubt(self, instance: InstanceId) -> SetAside | None:
         """The newest record that was set aside and may be about a VM."""
         if not self._doubts:

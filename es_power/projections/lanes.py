@@ -15,7 +15,7 @@ from es_power.domain.events import (
     ServiceStopped,
     StateObserved,
 )
-from es_power.domain.libvirt_numbers import SHUTOFF_MIGRATED, STOPPED_MIGRATED
+from es_power.domain.libvirt_numbers import PAUSED_MIGRATION, SHUTOFF_MIGRATED, STOPPED_MIGRATED
 from es_power.domain.states import UNKNOWN, PowerState
 from es_power.domain.time import Timestamp
 from es_power.projections.history import Entry
@@ -28,7 +28,6 @@ STOPPED: Final = "blind: the service was stopped"
 _STARTED_MIGRATED: Final = (2, 1)
 """A guest begins to come in."""
 
-_PAUSED_MIGRATION: Final = (3, 2)
 """How an observation of a guest reads that is coming in."""
 
 _EVENT: Final = LifecycleEvent.__name__
@@ -221,7 +220,7 @@ class _Lane:
             entry,
             gone=entry.state is None,
             migrated=seen == SHUTOFF_MIGRATED or self._event == STOPPED_MIGRATED,
-            incoming=seen == _PAUSED_MIGRATION,
+            incoming=seen == PAUSED_MIGRATION,
         )
 
     def _learnt(self, entry: Entry, *, gone: bool = False, migrated: bool, incoming: bool) -> Known:

@@ -132,7 +132,7 @@ def load(connection: sa.Connection, *, resume: bool) -> ReadModels:
         seen_on[instance] = (*seen_on.get(instance, ()), row["stream"])
     for row in connection.execute(sa.select(VOUCHED)).mappings():
         models.fleet.vouched[InstanceId(UUID(bytes=row["instance"]))] = vouched_of(row)
-    for row in connection.execute(sa.select(QUARANTINE)).mappings():
+    for row in connection.execute(sa.select(QUARANTINE).order_by(QUARANTINE.c.position)).mappings():
         models.fleet.quarantine(aside_of(row))
     models.fleet.quarantined_anew.clear()
     for row in connection.execute(sa.select(TOLD)).mappings():
@@ -142,12 +142,12 @@ def load(connection: sa.Connection, *, resume: bool) -> ReadModels:
         entry = entry_of(row)
         assert entry.instance is not None
         models.history.open[entry.instance, entry.stream] = entry
-    for row in connection.execute(sa.select(STOP_COMMANDS)).mappings():
+    for row in connection.execute(sa.select(STOP_COMMANDS).order_by(STOP_COMMANDS.c.position)).mappings():
         command = command_of(row)
         models.commands.rows[command.requested.command] = command
         if command.stands:
             sent = command.state is CommandState.SENT
             models.derivation.take_up(command.requested, sent=sent, ended=not (sent or command.state.is_open))
-    for row in connection.execute(sa.select(KEEPING).where(KEEPING.c.stands)).mappings():
+    for row in connection.execute(sa.select(KEEPING).where(KEEPING.c.stands).order_by(KEEPING.c.position)).mappings():
         models.keeping.take_up(keeping_of(row))
     return models

@@ -22,9 +22,9 @@ from es_power.domain.events import HypervisorEvent, InstanceId, Position, StateO
 from es_power.domain.time import Timestamp
 from es_power.projections import stored
 from es_power.projections.anomalies import BLINDING, AnomalyKind, blinded, unannounced
-from es_power.projections.as_of import moment_at
 from es_power.projections.history import Entry
 from es_power.projections.narrative import Line, lines_of
+from es_power.projections.past import position_at
 from es_power.projections.queries import View, find
 from es_power.projections.tables import HISTORY
 from es_power.projections.timeline import timespan
@@ -112,8 +112,9 @@ async def _entries(
     if checkpoint:
         # What was announced and observed is found by its own time; a command's steps, by when they were recorded.
         first, last = await position_span(view, Timestamp(since - SLACK), Timestamp(until + SLACK))
-        first = min(first, (await moment_at(view.log, Timestamp(since - SLACK))).position)
-        last = max(last, (await moment_at(view.log, Timestamp(until + SLACK))).position)
+        # On a log that begins within the slack, it begins there.
+        first = min(first, await position_at(view.log, view.store, Timestamp(since - SLACK)))
+        last = max(last, await position_at(view.log, view.store, Timestamp(until + SLACK)))
         table = HISTORY.c
         query = sa.select(HISTORY).where(
             table.position > first,

@@ -112,8 +112,8 @@ def _row(fleet: Fleet, instance: InstanceId, stream: str, known: Instance, doubt
 
 
 def _told_rows(fleet: Fleet, instance: InstanceId) -> Iterator[PowerRow]:
-    # The newest word, before all one that names it.
-    for stream, name in sorted(fleet.told.get(instance, {}).items(), key=lambda told: told[1] is not None)[-1:]:
+    if told := fleet.told_by(instance):
+        stream, name = told
         said = fleet.vouched.get(instance)
         yield PowerRow(
             instance=instance,

@@ -363,4 +363,5 @@ def label_of(fleet: Fleet, instance: InstanceId) -> Label | None:
     known = hosts[owner] if owner else max(hosts.values(), key=lambda known: known.position, default=None)
     if known is not None:
         return known.name
-    return next((name for name in reversed(fleet.told.get(instance, {}).values()) if name), None)
+    told = fleet.told_by(instance)
+    return told[1] if told else None

@@ -29,7 +29,7 @@ from es_power.domain.decisions import (
     StopRequested,
     Withdrawn,
 )
-from es_power.domain.events import GapClosed, InstanceId, Position
+from es_power.domain.events import GapClosed, HostSwept, InstanceId, Position
 from es_power.domain.ports import Append, Write
 from es_power.domain.states import VmState
 from es_power.domain.streams import command as command_stream
@@ -171,6 +171,25 @@ async def test_an_approval_that_the_actor_did_not_write_is_an_alarm(
     assert alarm.alarm is Alarm.FOREIGN_APPROVAL
     assert alarm.instance == web
     assert h.stopper.sent == []
+
+
+@pytest.mark.parametrize("migrates", [False, True])
+async def test_an_instance_that_two_hosts_show_on_at_two_sweeps_is_an_alarm_unless_it_migrates(
+    log: SqlLog, host: FakeHypervisor, web: InstanceId, migrates: bool
+) -> None:
+    other = FakeHypervisor(uri="test:///other", hostname="host-2")
+    other.add("web-1", state=3 if migrates else 1, reason=2 if migrates else 1, instance=web)
+    async with house(log, host) as h, observing(log, other):
+        for _ in range(3):
+            swept = len(await h.facts(HostSwept))
+            h.service.observers["observer/host-1/test"].sweep_soon()
+            await h.until(HostSwept, swept + 1)
+        await h.actor.desk.caught_up()
+        await trio.sleep(0.2)
+        alarms = await h.facts(AlarmRaised)
+
+    assert [(each.alarm, each.instance) for each in alarms] == ([] if migrates else [(Alarm.TWO_HOSTS, web)])
+    assert all("on at host-1 and host-2" in each.reason for each in alarms)
 
 
 # ------------------------------------------------------------------------------------- restarts and second actors
