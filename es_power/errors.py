@@ -14,7 +14,7 @@ class EsPowerError(Exception):
 
     #: Whether the same call may succeed later without anybody's help.
     transient: ClassVar[bool] = False
-    #: The exit code of a command that ends with this error (1 error, 3 not found, 5 unreachable).
+    #: The exit code of a command that ends with this error; docs/reference/exit-codes.md says what each means.
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str | None = None) -> None:

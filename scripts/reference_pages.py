@@ -217,8 +217,9 @@ EXIT_CODES: Final[Mapping[int, str]] = {
     1: "An error.",
     2: "Usage: the command line or the settings have a mistake, or a name fits several VMs.",
     3: "Not found: no log, or no VM of that name.",
-    4: "A finding: something is damaged, differs, or wants mending (`replay --verify`, `replay --against`, `doctor`).",
-    5: "Unreachable: libvirt, or the log's database, does not answer.",
+    4: "A finding: something is damaged, differs, or wants mending (`replay --verify`, `replay --against`, `audit "
+    "verify`, `diff`, `quarantine`, `doctor`).",
+    5: "Unreachable: libvirt, Nova, the log's database, an actor or a service does not answer.",
     130: "Ended by Ctrl-C.",
 }
 

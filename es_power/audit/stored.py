@@ -4,7 +4,7 @@ A stored node stands over 256, 65,536 ... records. All are derived, and `Tree` c
 an older es_power, or one whose nodes were deleted, only takes longer.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final, cast
 
@@ -13,7 +13,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from es_power.audit.hashing import hashed_beside
 from es_power.audit.tree import SIZE, STEP, Edge, Grown, edge_at, fold, leaf_hashes
-from es_power.domain.events import Position
 from es_power.errors import RecordPrunedError, SealBrokenError
 from es_power.log.database import Database, run, tables_in
 from es_power.log.pruned import Pruned, read_nodes, read_pruned
@@ -147,7 +146,7 @@ def read_hashes(connection: sa.Connection, after: int, until: int) -> Sequence[t
     )
 
 
-def grow(database: Database, edge: Edge | None = None, progress: Callable[[int], None] = lambda _: None) -> Edge:
+def grow(database: Database, edge: Edge | None = None) -> Edge:
     """Bring the stored nodes up to the log's head, and give the right edge there.
 
     `edge` is where an earlier call ended: then only what came since is read. It blocks; a service calls it in a thread.
@@ -163,7 +162,6 @@ def grow(database: Database, edge: Edge | None = None, progress: Callable[[int],
                 hashes = Tree(connection).joined(edge.size, min(edge.size + _AT_ONCE, head))
             if grown := edge.extend_by(hashes, roots):
                 _store(database, grown)
-            progress(edge.size)
     return edge
 
 
@@ -172,8 +170,3 @@ def _store(database: Database, grown: Sequence[Grown]) -> None:
     rows = [{"level": level, "number": number, "hash": node} for level, number, node in grown]
     with database.write() as connection:
         connection.execute(insert(TREE).on_conflict_do_nothing(), rows)
-
-
-def head_of(connection: sa.Connection) -> Position:
-    """The position of the last record."""
-    return Position(connection.scalar(sa.select(HEAD.c.position)) or 0)

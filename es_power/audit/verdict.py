@@ -1,7 +1,7 @@
 """What a verification comes to: the kinds of damage, where it begins, and what vouches for the rest."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from es_power.domain.events import Position
@@ -90,7 +90,7 @@ class Verdict:
     labels_unchecked: int = 0
     #: Records that this version cannot read: their hashes were checked, the labels that they may name were not.
     unread: int = 0
-    streams: int = field(default=0)
+    streams: int = 0
 
     @property
     def is_intact(self) -> bool:

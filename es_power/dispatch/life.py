@@ -27,8 +27,8 @@ from es_power.domain.decisions import (
     Sent,
     Withdrawn,
 )
-from es_power.domain.events import Position, RecordDeclared, RecordNotFound, RecordObserved
-from es_power.domain.host import Vouched
+from es_power.domain.events import Position, RecordDeclared, RecordNotFound
+from es_power.domain.host import essence
 from es_power.domain.libvirt_numbers import SHUTOFF
 from es_power.domain.states import VmState
 from es_power.domain.streams import command as command_stream
@@ -240,7 +240,7 @@ class Life:
         except EsPowerError as error:
             self._tell("Nova does not say how it went", str(error))
             return
-        if _differs(fact, known):
+        if isinstance(fact, RecordNotFound) or essence(fact) != essence(known):
             await desk.own.append([fact])
             await desk.caught_up()
 
@@ -286,17 +286,6 @@ class Life:
         if (told := f"{what}: {why}") != self._told:
             self._told = told
             self._log.info(what, why=why)
-
-
-def _differs(fact: RecordObserved | RecordNotFound, known: Vouched) -> bool:
-    if isinstance(fact, RecordNotFound):
-        return True
-    return (fact.vm_state, fact.task_state, fact.power_state, fact.host) != (
-        known.vm_state,
-        known.task_state,
-        known.power_state,
-        known.host,
-    )
 
 
 async def _pause(seconds: float) -> None:

@@ -157,3 +157,8 @@ def vouched(recorded: Recorded) -> Vouched | None:
             )
         case _:
             return None
+
+
+def essence(said: Vouched | RecordObserved) -> tuple[object, ...]:
+    """What makes two records of an instance say the same."""
+    return said.vm_state, said.task_state, said.power_state, said.host, said.node

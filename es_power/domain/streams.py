@@ -12,7 +12,7 @@ _IMPORTED: Final = "imported/"
 _QEMU_LOG: Final = "qemu-log/"
 
 DECLARATIONS: Final = "declarations"
-"""What people say: records and, later, holds. Many may write; a conflict is retried."""
+"""What people say of VMs: records. Many may write; a conflict is retried."""
 
 
 ACCESS: Final = "access"

@@ -24,7 +24,7 @@ from es_power.domain.events import (
     RecordNotFound,
     RecordObserved,
 )
-from es_power.domain.host import Vouched
+from es_power.domain.host import Vouched, essence
 from es_power.domain.ports import Clock, EventLog
 from es_power.domain.states import VmState
 from es_power.domain.streams import observed_host, records
@@ -227,7 +227,7 @@ class Records:
         if known is None:
             # What is deleted is listed for a while, to whoever asks for changes.
             return event.vm_state is not VmState.DELETED
-        return _essence(known) != _essence(event)
+        return essence(known) != essence(event)
 
     def _follow(self, record: ServerRecord) -> None:
         """Note how far Nova's clock is, and look for stops where an instance may have been stopped."""
@@ -329,8 +329,3 @@ def _fact(record: ServerRecord, *, asked_at: Timestamp, observed_at: Timestamp, 
         after=after,
         node=record.node,
     )
-
-
-def _essence(said: Vouched | RecordObserved) -> tuple[object, ...]:
-    """What makes two records of an instance say the same."""
-    return said.vm_state, said.task_state, said.power_state, said.host, said.node

@@ -52,9 +52,9 @@ class OwnStream:
         `stored` is called once all of it is known to be in the log, before anybody else appends here: at the end, or
         later where the caller was cancelled while nobody could know.
 
-        While the log takes nothing the caller waits, and what comes meanwhile waits in the bridge, whose overflow
-        becomes a gap. A version conflict is never retried: somebody else holds the stream, and TakenOverError says who;
-        or it ends before what is known to be in it, with LogRewoundError.
+        While the log takes nothing the caller waits; what a host announces meanwhile waits in the bridge, whose
+        overflow becomes a gap. A version conflict is never retried: somebody else holds the stream, and TakenOverError
+        says who; or it ends before what is known to be in it, with LogRewoundError.
         """
         async with self._lock:
             await self._learn()

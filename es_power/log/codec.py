@@ -222,7 +222,7 @@ class Codec:
     def _known(self, topic: str, position: int | None) -> _Schema:
         known = self._reads.get(topic)
         if known is None:
-            newer = topic.rpartition(":")[0] in {event.__name__ for event in self._writes}
+            newer = topic.rpartition(":")[0] in self._wires
             reason = "it was written by a newer es_power; upgrade this one" if newer else "unknown topic"
             raise UnknownEventError(topic, position=position, reason=reason)
         return known

@@ -169,9 +169,7 @@ class Database:
         """
         if self.place.path is None:
             return
-        with self._writing, translate_errors(str(self.place)), closing(self._connect_sqlite()) as connection:
-            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy and insist:
+        if not self.empty_wal() and insist:
             raise LogUnavailableError(
                 f"the disk that holds {self.place} had an error; what was written last is written anew before anything "
                 "else is, and somebody who reads the log keeps that from happening"
