@@ -21,10 +21,11 @@ from es_power.audit.stored import grow
 from es_power.audit.tree import Edge
 from es_power.domain.custody import CheckpointSealed
 from es_power.domain.events import Event, Position
-from es_power.domain.ports import Append, Clock, Write
+from es_power.domain.ports import Clock
 from es_power.domain.streams import AUDIT
-from es_power.errors import ConcurrentAppendError, LogError, SettingsError
+from es_power.errors import LogError, SettingsError
 from es_power.log import SqlLog
+from es_power.log.shared import append_shared
 from es_power.settings import Audit
 
 _PATIENCE: Final = 10.0  # seconds that a place may take
@@ -138,13 +139,7 @@ class Sealer:
             signature=signature.signature,
             missed=tuple(missed),
         )
-        events = (fact, *self._beside())
-        while True:
-            write = Write(stream=AUDIT, expected=await self._log.version(AUDIT), events=events)
-            try:
-                return await self._log.append(Append(writes=(write,)))
-            except ConcurrentAppendError:
-                continue  # somebody else wrote down something too; the two do not contradict each other
+        return await append_shared(self._log, AUDIT, (fact, *self._beside()))
 
 
 def sealer_of(

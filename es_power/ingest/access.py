@@ -12,11 +12,11 @@ from uuid import UUID, uuid4
 
 from es_power.domain.access import LinkIssued, Role, SessionEnded, SessionOpened, TokenIssued, TokenRevoked, digest
 from es_power.domain.events import Event, Label
-from es_power.domain.ports import Append, EventLog, LabelText, Write
+from es_power.domain.ports import EventLog, LabelText
 from es_power.domain.streams import ACCESS
 from es_power.domain.time import Timestamp
-from es_power.errors import ConcurrentAppendError
 from es_power.log.labels import make_label
+from es_power.log.shared import append_shared
 
 PREFIX: Final = "esp_"
 """What a token begins with, so that whoever finds one somewhere knows what it is."""
@@ -75,10 +75,5 @@ async def _say(log: EventLog, by: str, fact: Callable[[Label], Event], texts: Se
 
 
 async def _append(log: EventLog, event: Event, texts: Sequence[LabelText] = ()) -> Event:
-    while True:
-        write = Write(stream=ACCESS, expected=await log.version(ACCESS), events=(event,))
-        try:
-            await log.append(Append(writes=(write,), labels=tuple(texts)))
-        except ConcurrentAppendError:
-            continue  # somebody else spoke first; the two do not contradict each other
-        return event
+    await append_shared(log, ACCESS, (event,), labels=texts)
+    return event

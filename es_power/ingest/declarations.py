@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 
 from es_power.domain.events import Event, InstanceId, Label, RecordCleared, RecordDeclared
-from es_power.domain.ports import Append, EventLog, Write
+from es_power.domain.ports import EventLog
 from es_power.domain.states import VmState
 from es_power.domain.streams import DECLARATIONS
 from es_power.domain.time import Timestamp
-from es_power.errors import ConcurrentAppendError
 from es_power.log.labels import make_label
+from es_power.log.shared import append_shared
 
 
 async def declare(
@@ -40,10 +40,4 @@ async def clear(log: EventLog, instance: InstanceId, *, by: str, why: str, at: T
 async def _say(log: EventLog, by: str, why: str, said: Callable[[Label, Label], list[Event]]) -> None:
     who, who_text = make_label(by)
     reason, reason_text = make_label(why)
-    while True:
-        write = Write(stream=DECLARATIONS, expected=await log.version(DECLARATIONS), events=said(who, reason))
-        try:
-            await log.append(Append(writes=(write,), labels=(who_text, reason_text)))
-        except ConcurrentAppendError:
-            continue  # somebody else spoke first; the two do not contradict each other
-        return
+    await append_shared(log, DECLARATIONS, said(who, reason), labels=(who_text, reason_text))

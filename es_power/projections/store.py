@@ -177,7 +177,7 @@ class Store:
             fresh.create_all(connection)
             _is_to_be_written(models)
             step = Step(
-                entries={(entry.position, entry.index): entry for entry in past.entries.values()},
+                entries=past.entries,
                 commands={row.position: row for row in models.commands.rows.values()},
                 keeping={each.position: (each, True) for each in models.keeping},
                 vouched=set(models.fleet.vouched),

@@ -3,21 +3,17 @@
 from collections.abc import Callable, Sequence
 
 from es_power.domain.events import Event, Label, Position
-from es_power.domain.ports import Append, EventLog, EventReader, Write
+from es_power.domain.ports import EventLog, EventReader
 from es_power.domain.streams import AUDIT
-from es_power.errors import ConcurrentAppendError, UnknownEventError
+from es_power.errors import UnknownEventError
 from es_power.log.labels import make_label
+from es_power.log.shared import append_shared
 
 
 async def say(log: EventLog, by: str, fact: Callable[[Label], Event], *, forgets: Sequence[int] = ()) -> Position:
     """Append a fact about the log with who did it, and forget labels with that; give the fact's position."""
     who, text = make_label(by)
-    while True:
-        write = Write(stream=AUDIT, expected=await log.version(AUDIT), events=(fact(who),))
-        try:
-            return await log.append(Append(writes=(write,), labels=(text,), forgets=tuple(forgets)))
-        except ConcurrentAppendError:
-            continue  # somebody else spoke first; the two do not contradict each other
+    return await append_shared(log, AUDIT, (fact(who),), labels=(text,), forgets=forgets)
 
 
 async def said(log: EventReader) -> list[Event]:
