@@ -83,6 +83,11 @@ class Entry:
     #: How many sweeps of the host are counted in `count`, where sweeps that say nothing new confirm an open run.
     sweeps: int | None = None
 
+    @property
+    def place(self) -> tuple[Position, int]:
+        """Where in the log it stands, and where in a sweep; -1: in none."""
+        return self.position, -1 if self.index is None else self.index
+
     def through(self, host: Host) -> "Entry":
         """The entry with the sweeps counted that confirmed it since it was written."""
         if self.sweeps is None or host.sweeps <= self.sweeps:
@@ -174,7 +179,7 @@ def digest(entries: Iterable[Entry], fleet: Fleet) -> str:
     """SHA-256 over entries of all VMs, with open runs counted up to where the fleet is."""
     counted = sorted(
         (entry.through(fleet.places[entry.stream].host) if entry.open else entry for entry in entries),
-        key=lambda entry: (entry.position, -1 if entry.index is None else entry.index),
+        key=lambda entry: entry.place,
     )
     return of_lines(map(line, counted))
 

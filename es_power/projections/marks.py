@@ -61,7 +61,7 @@ class Mark:
     @property
     def place(self) -> tuple[Position, int]:
         """Where in the log it stands, and where in a sweep; -1: in none."""
-        return _place(self.line.entry)
+        return self.line.entry.place
 
 
 _OBSERVED: Final = StateObserved.__name__
@@ -130,23 +130,23 @@ async def _entries(
             query = query.where(sa.tuple_(table.position, table.index) > sa.tuple_(*beyond))
         ordered = query.order_by(table.position, table.index).limit(limit)
         [kept] = await trio.to_thread.run_sync(lambda: view.store.some([ordered]))
-        found = {_place(entry): entry for entry in kept}
+        found = {entry.place: entry for entry in kept}
     for entry in view.rest.entries.values():
         is_asked_for = entry.instance is not None if instances is None else entry.instance in instances
-        is_within = since <= entry.observed_at < until and (beyond is None or _place(entry) > beyond)
+        is_within = since <= entry.observed_at < until and (beyond is None or entry.place > beyond)
         if is_asked_for and is_within and entry.kind in _KINDS:
-            found[_place(entry)] = entry
+            found[entry.place] = entry
     return [entry for _, entry in sorted(found.items())][:limit]
 
 
 async def _kinds(view: View, entries: Sequence[Entry]) -> list[tuple[MarkKind, bool]]:
     """What each stands for, and whether it is a change that happened out of sight."""
     changes = [entry for entry in entries if entry.kind == _OBSERVED and entry.changed]
-    before = dict(zip(map(_place, changes), await _words_before(view, changes), strict=True))
+    before = dict(zip((each.place for each in changes), await _words_before(view, changes), strict=True))
     blind = await _blind(view) if changes else {}
     found: list[tuple[MarkKind, bool]] = []
     for entry in entries:
-        earlier = before.get(_place(entry))
+        earlier = before.get(entry.place)
         missed = unannounced(earlier, entry, blind.get(entry.stream, ())) if earlier else None
         found.append((_kind(entry, missed), missed is AnomalyKind.UNSEEN))
     return found
@@ -173,8 +173,8 @@ async def _words_before(view: View, entries: Sequence[Entry]) -> list[Entry | No
         kept = await trio.to_thread.run_sync(lambda: stored.words_before(view.store, entries, until=view.rest.since))
     return [
         max(
-            (each for each in (*newer[entry.instance, entry.stream], old) if each and _place(each) < _place(entry)),
-            key=_place,
+            (each for each in (*newer[entry.instance, entry.stream], old) if each and each.place < entry.place),
+            key=lambda entry: entry.place,
             default=None,
         )
         for entry, old in zip(entries, kept, strict=True)
@@ -191,7 +191,3 @@ async def _blind(view: View) -> dict[str, list[Position]]:
     for entry in entries:
         found[entry.stream].append(entry)
     return {stream: blinded(of_host) for stream, of_host in found.items()}
-
-
-def _place(entry: Entry) -> tuple[Position, int]:
-    return entry.position, -1 if entry.index is None else entry.index

@@ -96,7 +96,7 @@ async def history(
             if after < recorded.position <= last:
                 facts[recorded.position, recorded.index] = recorded
                 singles.append(_single(entry, recorded))
-    return await lines_of(view, _in_time(sorted(singles, key=_place)), facts)
+    return await lines_of(view, _in_time(sorted(singles, key=lambda entry: entry.place)), facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ async def page(
     if reverse:
         entries.reverse()
     # Where that line is there no more, its page is the last one.
-    places = [_place(entry) for entry in entries]
+    places = [entry.place for entry in entries]
     start = 0 if beyond is None else places.index(beyond) + 1 if beyond in places else len(places)
     lines = await lines_of(view, entries[start : start + limit])
     return Page(instance=instance, lines=lines, newest=newest)
@@ -212,7 +212,7 @@ async def _entries(view: View, instance: InstanceId, *, after: Position, until: 
         if entry.instance == instance:
             first[entry.stream] = min(entry.position, first.get(entry.stream, entry.position))
     gone = {stream: known.position for stream, known in streams.items() if known.gone}
-    entries = {_place(entry): entry for entry in [*(_as_of(view, entry) for entry in stored), *newer]}
+    entries = {entry.place: entry for entry in [*(_as_of(view, entry) for entry in stored), *newer]}
     places = view.fleet.places  # of another time, without a host that came later
     return [
         entry.through(places[entry.stream].host) if entry.open and entry.stream in places else entry
@@ -279,11 +279,7 @@ def _as_of(view: View, entry: Entry) -> Entry:
     if entry.instance is None or entry.last_position <= view.position:
         return entry
     run = view.models.history.open.get((entry.instance, entry.stream))
-    return run if run is not None and _place(run) == _place(entry) else entry
-
-
-def _place(entry: Entry) -> tuple[int, int]:
-    return entry.position, -1 if entry.index is None else entry.index
+    return run if run is not None and run.place == entry.place else entry
 
 
 def _is_run(entry: Entry) -> bool:

@@ -92,13 +92,9 @@ async def near(view: View, *few: Few) -> list[list[Entry]]:
 
 
 def _merged(view: View, few: Few, stored: Collection[Entry]) -> list[Entry]:
-    found = {_place(entry): entry for entry in stored}
-    found |= {_place(entry): entry for entry in view.rest.entries.values() if few.wanted.has(entry)}
+    found = {entry.place: entry for entry in stored}
+    found |= {entry.place: entry for entry in view.rest.entries.values() if few.wanted.has(entry)}
     entries = [entry for _, entry in sorted(found.items(), reverse=not few.oldest)]
     if few.by_time:
         entries.sort(key=lambda entry: entry.observed_at, reverse=not few.oldest)
     return entries[: few.limit]
-
-
-def _place(entry: Entry) -> tuple[int, int]:
-    return entry.position, -1 if entry.index is None else entry.index
