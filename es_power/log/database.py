@@ -85,7 +85,8 @@ def parse_place(place: str | Path) -> Place:
     if text == ":memory:":
         return Place()
     if "://" not in text:
-        return Place(path=Path(text).absolute())
+        # By its own name: what SQLite keeps beside a file is beside that, not beside a link to it.
+        return Place(path=_resolved(Path(text)))
     try:
         text.encode()  # a path may be any bytes, a URL is text
         url = sa.make_url(text)
@@ -96,6 +97,15 @@ def parse_place(place: str | Path) -> Place:
     if url.get_backend_name() in {"postgresql", "postgres"}:
         return Place(url=url.set(drivername="postgresql+psycopg"))
     raise LogNotFoundError(f"a log is a file or a postgresql:// URL, not {url.get_backend_name()}://")
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        found = path.resolve()
+    except RuntimeError as error:
+        raise LogNotFoundError(f"{path} is a link that leads to itself") from error
+    # A link that leads nowhere may lead to what is not mounted: no directory is made for it.
+    return found if os.path.isdir(found.parent) else path.absolute()  # noqa: PTH112 (as in `Database`)
 
 
 class Database:

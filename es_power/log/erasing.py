@@ -14,6 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from es_power.log.database import Database
+from es_power.log.folders import STAGED
 from es_power.log.schema import LABELS
 
 _NEW: Final = "labels_rewritten"
@@ -44,8 +45,15 @@ def scrub(database: Database) -> bool:
 
 
 def copies(path: Path) -> Iterator[Path]:
-    """The files beside a log that are copies of it, by their names: they have what was erased in the log since."""
-    ours = {f"{path.name}{suffix}" for suffix in ("", "-wal", "-shm", "-journal")}
+    """The files beside a log that are copies of it, by their names: they have what was erased in the log since.
+
+    What a restore left that was killed is among them; a second name that it gave to the log itself is not.
+    """
+    ours = {f"{path.name}{suffix}" for suffix in ("", "-wal", "-shm", "-journal", ".room")}
     for beside in sorted(path.parent.glob(f"{escape(path.name)}*")):
-        if beside.is_file() and beside.name not in ours and f"{path.name}.lease-" not in beside.name:
+        if beside.name == f"{path.name}{STAGED}":
+            yield from (staged for staged in sorted(beside.glob("*")) if staged.is_file())
+            continue
+        is_named = beside.is_file() and beside.name not in ours and f"{path.name}.lease-" not in beside.name
+        if is_named and not (path.exists() and beside.samefile(path)):
             yield beside

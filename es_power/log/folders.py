@@ -2,6 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Final
+
+ASIDE: Final = ".replaced-"
+"""Stands between the name of a log and the time at which a restore kept it aside."""
+
+STAGED: Final = ".restoring"
+"""Ends the name of the directory beside a log in which a restore prepares the new one."""
 
 
 def sync(path: Path) -> None:

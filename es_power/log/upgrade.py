@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from es_power.errors import LogNotFoundError, LogSchemaError, LogUnavailableError
 from es_power.log import schema
 from es_power.log.database import Database, Place, tables_in
-from es_power.log.folders import make_folder
+from es_power.log.folders import ASIDE, make_folder
 from es_power.log.schema import HEAD
 
 _MIGRATIONS: Final = "es_power.log:migrations"
@@ -142,12 +142,27 @@ def create_file(place: Place) -> None:
     """Make an empty file where there is none, or LogUnavailableError; nothing for a log that is no file."""
     if place.path is None:
         return
+    _require_only_name(place.path)
     try:
         if not place.path.exists():  # to close one that is open elsewhere in this process would end SQLite's locks
             # As the umask says: an actor with a user of its own writes the log too, through their group.
             os.close(os.open(place.path, os.O_RDONLY | os.O_CREAT, 0o666))
     except OSError as error:
         raise LogUnavailableError(f"{place} cannot be created: {error.strerror}; check its directory") from error
+
+
+def _require_only_name(path: Path) -> None:
+    """Refuse to write by the name under which a restore that was killed had begun to keep the old log aside.
+
+    While the log has both names, SQLite would keep a write-ahead log beside each, and write over what the other did.
+    """
+    name, is_aside, _ = path.name.partition(ASIDE)
+    first = path.with_name(name)
+    if is_aside and first.exists() and path.exists() and path.samefile(first):
+        raise LogUnavailableError(
+            f"{path} is {first} by a second name, which a restore left that was killed: delete that name (the log "
+            "stays), or run the restore again"
+        )
 
 
 def _copy(path: Path, stored: int) -> None:

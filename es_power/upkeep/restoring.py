@@ -25,7 +25,7 @@ from es_power.domain.time import Timestamp, moment
 from es_power.errors import BackupError, LogError, LogUnavailableError
 from es_power.log import open_log
 from es_power.log.database import LOCK_WAIT, Database, parse_place
-from es_power.log.folders import sync
+from es_power.log.folders import ASIDE, STAGED, sync
 from es_power.log.lease import epochs, no_service
 from es_power.log.marks import marked
 from es_power.upkeep.backup import settle
@@ -124,7 +124,7 @@ def _staging(path: Path) -> Iterator[Path]:
 
     A directory, since SQLite's files beside a log are named after it, and other programs lock the directory it is in.
     """
-    directory = path.with_name(f"{path.name}.restoring")
+    directory = path.with_name(f"{path.name}{STAGED}")
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
     try:
@@ -147,7 +147,7 @@ def _put_in_place(staged: Path, path: Path, at: Timestamp) -> Path | None:
     _drop_second_names(path)
     if path.exists():
         _as_its_owner_has_it(path, staged)
-    aside = path.with_name(f"{path.name}.replaced-{moment(at):%Y%m%dT%H%M%S.%fZ}")
+    aside = path.with_name(f"{path.name}{ASIDE}{moment(at):%Y%m%dT%H%M%S.%fZ}")
     kept: list[Path] = []
     with _retired(path):
         for end in ("", *_BESIDE):
@@ -165,7 +165,7 @@ def _put_in_place(staged: Path, path: Path, at: Timestamp) -> Path | None:
 
 def _drop_second_names(path: Path) -> None:
     """Take away the second names that a try gave which was killed before the log lost its first."""
-    for aside in path.parent.glob(f"{escape(path.name)}.replaced-*"):
+    for aside in path.parent.glob(f"{escape(path.name)}{ASIDE}*"):
         if path.exists() and aside.samefile(path):
             aside.unlink()
 

@@ -320,3 +320,20 @@ def test_a_schema_whose_names_are_no_text_any_more_is_damage(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"tableheadhead", b"table\xe5eadhead"))
     with closing(Database(path, mode="read")) as database, pytest.raises(LogError, match="is damaged"):
         check_schema(database)
+
+
+def test_a_log_is_written_by_a_link_to_it(tmp_path: Path) -> None:
+    new_database(tmp_path / "log.db").close()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link.db").symlink_to(tmp_path / "log.db")
+    with closing(Database(tmp_path / "elsewhere" / "link.db")) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql("UPDATE head SET written_by = 'somebody'")
+        assert database.place.path == tmp_path / "log.db"
+        assert [each.name for each in (tmp_path / "elsewhere").iterdir()] == ["link.db"]
+
+
+def test_a_link_that_leads_to_itself_is_no_log(tmp_path: Path) -> None:
+    (tmp_path / "log.db").symlink_to(tmp_path / "log.db")
+    with pytest.raises(LogNotFoundError, match="leads to itself"):
+        Database(tmp_path / "log.db")

@@ -1,5 +1,6 @@
 """What stands beside a log by its name: its own files, leases, and copies that still have what was erased."""
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -17,6 +18,16 @@ def test_copies_are_what_stands_beside_a_log_by_its_name_and_is_none_of_its_own_
     (tmp_path / f"{log.name}.d").mkdir()
 
     assert list(copies(log)) == [tmp_path / "log[1].db.bak-1", tmp_path / "log[1].db~"]
+
+
+def test_what_a_restore_left_that_was_killed_is_a_copy_and_a_second_name_of_the_log_is_none(tmp_path: Path) -> None:
+    log = tmp_path / "log.db"
+    (tmp_path / "log.db.restoring").mkdir()
+    for name in ("log.db", "log.db.room", "log.db.restoring/log.db", "log.db.replaced-1"):
+        (tmp_path / name).touch()
+    os.link(log, tmp_path / "log.db.replaced-2")
+
+    assert list(copies(log)) == [tmp_path / "log.db.replaced-1", tmp_path / "log.db.restoring" / "log.db"]
 
 
 @pytest.mark.parametrize("place", ["log.db", None])

@@ -1,5 +1,6 @@
 """The schema: created once, upgraded after a copy, refused when newer."""
 
+import os
 import sqlite3
 from contextlib import closing
 from uuid import uuid4
@@ -189,6 +190,19 @@ def test_a_log_that_cannot_be_created_says_why(tmp_path):
     (tmp_path / "log.db").mkdir()
     with pytest.raises(LogNotFoundError, match="is a directory"):
         upgrade(tmp_path / "log.db")
+
+
+def test_a_log_is_not_written_by_a_second_name_that_a_restore_left(tmp_path):
+    new_database(tmp_path / "log.db").close()
+    os.link(tmp_path / "log.db", tmp_path / "log.db.replaced-1")
+    with (
+        closing(Database(tmp_path / "log.db.replaced-1")) as database,
+        pytest.raises(LogUnavailableError, match="delete that name"),
+    ):
+        ensure_schema(database)
+    (tmp_path / "log.db").unlink()
+    with closing(Database(tmp_path / "log.db.replaced-1")) as database:
+        ensure_schema(database)  # it was kept aside, and is a log of its own
 
 
 def test_the_writers_version_is_that_of_the_package_or_says_that_there_is_none(monkeypatch):
