@@ -283,15 +283,17 @@ async def all_anomalies(
     request: Request, span: TheSpan, vm: OneVm = None, limit: Limit = DEFAULT, cursor: Cursor = None
 ) -> Response:
     """What `es-power anomalies` counts: unannounced changes, flapping, storms, refused reports, conflicts."""
-    start = after(cursor, (0, "", "", 0))
+    start = after(cursor, (0, "", "", 0, ""))
     found = await anomalies(span.view, None if vm is None else [vm], since=span.since, until=span.until, now=span.now)
     keyed = sorted(found, key=_place_of)
     cut = page(request, keyed, limit, start, _place_of)
     return rows_answer(request, cut, anomaly_row, ANOMALIES, position=span.view.position, tag=span.tag)
 
 
-def _place_of(each: Anomaly) -> tuple[int, str, str, int]:
-    return each.since, each.kind, " and ".join(each.hosts), min(each.positions, default=0)
+def _place_of(each: Anomaly) -> tuple[int, str, str, int, str]:
+    # One sweep may find something of several VMs: all else is the same of them.
+    host, position = " and ".join(each.hosts), min(each.positions, default=0)
+    return each.since, each.kind, host, position, str(each.instance or "")
 
 
 @router.get(
