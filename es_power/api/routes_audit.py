@@ -99,7 +99,7 @@ async def all_checkpoints(
     """The checkpoints that are facts of the log, oldest first."""
     start = after_cursor(cursor, (0,))
     cut = page(request, await _kept(house, now), limit, start, lambda each: (each[0],))
-    tag = etag(house.newest.of(house.newest.checkpoints))
+    tag = etag(house.newest.of(now, house.newest.checkpoints))
     return rows_answer(request, cut, checkpoint_row, CHECKPOINTS, position=now.position, tag=tag)
 
 
@@ -117,7 +117,7 @@ async def proof(
 ) -> Response:
     """What `es-power audit proof` prints, by the newest checkpoint; es_power/audit/offline.py checks it."""
     [proved] = await trio.to_thread.run_sync(prove, house.log.database, [Position(position)], house.checkpoints)
-    tag = etag(house.newest.of(house.newest.checkpoints))
+    tag = etag(house.newest.of(now, house.newest.checkpoints))
     return answer(request, plain(proved.as_row(), PROOF), position=now.position, tag=tag)
 
 
