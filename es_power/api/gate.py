@@ -55,7 +55,9 @@ class Gate:
         state = scope.setdefault("state", {})
         state["house"] = self._house
         request_id = state["request_id"] = uuid4().hex
-        answer = _Answer(send, request_id, without_body=scope["method"] == "HEAD")
+        # An answer that is a stream writes past this gate, so it has to know.
+        state["without_body"] = scope["method"] == "HEAD"
+        answer = _Answer(send, request_id, without_body=state["without_body"])
         body = _Body(receive, state)
         try:
             self._admit(scope, state)
