@@ -77,7 +77,7 @@ class Gate:
         client = scope.get("client")
         self._access.count(principal.key if principal else f"address {client[0] if client else ''}")
         if not _is_public(scope["path"]) or scope["method"] not in {"GET", "HEAD"}:
-            self._access.admit(principal, scope["method"], headers)
+            self._access.admit(principal, scope["method"], scope["path"], headers)
         state["principal"] = principal
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > LONGEST_BODY:
