@@ -22,11 +22,11 @@ from es_power.audit import offline
 from es_power.audit.checkpoints import KeptCheckpoints
 from es_power.audit.labelled import read_labels
 from es_power.audit.layout import layout
-from es_power.audit.proving import prove
-from es_power.domain.events import ClockJumped, HostSwept, InstanceId, Position, Recorded, ServiceStarted
+from es_power.audit.proving import newest_size, prove
+from es_power.domain.events import START, ClockJumped, HostSwept, InstanceId, Position, Recorded, ServiceStarted
 from es_power.domain.ports import LabelText
 from es_power.domain.time import rfc3339
-from es_power.errors import DossierError, UnknownEventError
+from es_power.errors import DossierError, NotSealedError, UnknownEventError
 from es_power.log import SqlLog
 from es_power.output import Column, Row, as_json, plain
 from es_power.projections.gaps import gaps
@@ -103,6 +103,12 @@ async def make_dossier(
 ) -> Dossier:
     """Gather it; NotSealedError for what came after the last checkpoint, DossierError for more than `most` facts."""
     log, exporter = view.log, Exporter(view, instances)
+    signed = await trio.to_thread.run_sync(newest_size, log.database, checkpoints)
+    if START < signed <= after:
+        raise NotSealedError(
+            f"nothing after record {after} is signed yet: the last checkpoint is over {signed} records; "
+            "`es-power audit checkpoint` signs what is there now"
+        )
     rows: list[Row] = []
     clock: list[Row] = []
     labels: set[int] = set()

@@ -6,23 +6,24 @@ Rules of this file:
 2. The Host is one of ours on every request, else a name that somebody points at this address would be let in by a
    browser (DNS rebinding). An Origin, where a browser sends one, is that of the same host and port.
 3. Reading takes the role `read`, every other method `operate`; a route may ask for more. A session writes only with
-   its CSRF header, which pages of other sites cannot know.
+   its CSRF header, which pages of other sites cannot know. To end itself it needs no role.
 """
 
 import hmac
+import math
 import pwd
 from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import trio
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 
 from es_power.api.problems import CSRF, FORBIDDEN, FOREIGN_HOST, FOREIGN_ORIGIN, TOO_MANY, UNAUTHENTICATED, ProblemError
 from es_power.dispatch.door import may_act
@@ -33,6 +34,9 @@ from es_power.projections.access import Sessions, Tokens
 
 COOKIE: Final = "es_power_session"
 CSRF_HEADER: Final = "x-csrf-token"
+
+#: Where a session says who asks, and ends.
+SESSION: Final = "/v1/session"
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -111,14 +115,15 @@ class Access:
         key = f"session {session.id}"
         return Principal(role=session.role, key=key, user=session.user, session=session.id, ends=session.ends)
 
-    def admit(self, principal: Principal | None, method: str, headers: Headers) -> None:
+    def admit(self, principal: Principal | None, method: str, path: str, headers: Headers) -> None:
         """Refuse whoever may not do that."""
         if principal is None:
             given = "that token is not known, or was revoked" if "authorization" in headers else "no token was sent"
             raise ProblemError(UNAUTHENTICATED, given, headers={"WWW-Authenticate": 'Bearer realm="es-power"'})
         if method in SAFE:
             return
-        require(principal, Role.OPERATE)
+        if principal.session is None or path != SESSION:
+            require(principal, Role.OPERATE)
         if principal.session is not None and not _shows_csrf(headers):
             raise ProblemError(CSRF, f"the header {CSRF_HEADER} is missing, or is not this session's")
 
@@ -126,9 +131,7 @@ class Access:
         """Refuse whoever asks too often."""
         wait = self._rates.take(key)
         if wait > 0:
-            raise ProblemError(
-                TOO_MANY, f"ask again in {wait:.1f} s", headers={"Retry-After": str(max(1, round(wait)))}
-            )
+            raise ProblemError(TOO_MANY, f"ask again in {wait:.1f} s", headers={"Retry-After": str(math.ceil(wait))})
 
     def _local(self, uid: int) -> Principal:
         user = name_of(uid)
@@ -162,11 +165,8 @@ def _bytes(text: str) -> bytes:
 
 def cookie_of(headers: Headers) -> str:
     """The secret of a browser's session; empty where it sends none."""
-    with suppress(CookieError):
-        jar = SimpleCookie(headers.get("cookie", ""))
-        if COOKIE in jar:
-            return jar[COOKIE].value
-    return ""
+    # Not by http.cookies: that stops at a cookie of another program that it finds malformed.
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
 
 
 class Rates:

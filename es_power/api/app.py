@@ -36,6 +36,7 @@ from es_power.api.problems import (
     RECORD_NOT_FOUND,
     RECORD_PRUNED,
     REWOUND,
+    TABLES_DAMAGED,
     UNAVAILABLE,
     VM_NOT_FOUND,
     Kind,
@@ -52,6 +53,7 @@ from es_power.errors import (
     RecordNotFoundError,
     RecordPrunedError,
     SealBrokenError,
+    TablesDamagedError,
 )
 from es_power.identity import package_version
 
@@ -65,6 +67,7 @@ _KINDS: Final[Mapping[type[EsPowerError], Kind]] = {
     RecordPrunedError: RECORD_PRUNED,
     NotSealedError: NOT_SEALED,
     SealBrokenError: DAMAGED,
+    TablesDamagedError: TABLES_DAMAGED,
 }
 _RETRY_AFTER: Final = "5"  # seconds, in which a service itself tries a log again that refuses
 _OF_STARLETTE: Final[Mapping[int, Kind]] = {404: NOT_FOUND, 405: METHOD, 415: NOT_JSON}

@@ -12,6 +12,7 @@ from es_power.api.problems import (
     MEDIA_TYPE,
     POSITION,
     RECORD_PRUNED,
+    TABLES_DAMAGED,
     TOO_LARGE,
     TOO_MANY,
     UNAUTHENTICATED,
@@ -67,7 +68,7 @@ def answers(
         headers["ETag"] = _ETAG if tagged else {**_ETAG, "required": False}
         described[200] = {"description": "The answer.", "headers": headers}
         described[304] = {"description": "The client has this answer already (If-None-Match).", "headers": headers}
-    for kind in (*ALWAYS, *((POSITION, RECORD_PRUNED) if log else ()), *problems):
+    for kind in (*ALWAYS, *((POSITION, RECORD_PRUNED, TABLES_DAMAGED) if log else ()), *problems):
         status = kind.status
         examples = described.setdefault(status, _problems())["content"][MEDIA_TYPE]["examples"]
         examples[kind.name] = {

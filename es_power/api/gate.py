@@ -55,7 +55,9 @@ class Gate:
         state = scope.setdefault("state", {})
         state["house"] = self._house
         request_id = state["request_id"] = uuid4().hex
-        answer = _Answer(send, request_id, without_body=scope["method"] == "HEAD")
+        # An answer that is a stream writes past this gate, so it has to know.
+        state["without_body"] = scope["method"] == "HEAD"
+        answer = _Answer(send, request_id, without_body=state["without_body"])
         body = _Body(receive, state)
         try:
             self._admit(scope, state)
@@ -75,7 +77,7 @@ class Gate:
         client = scope.get("client")
         self._access.count(principal.key if principal else f"address {client[0] if client else ''}")
         if not _is_public(scope["path"]) or scope["method"] not in {"GET", "HEAD"}:
-            self._access.admit(principal, scope["method"], headers)
+            self._access.admit(principal, scope["method"], scope["path"], headers)
         state["principal"] = principal
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > LONGEST_BODY:

@@ -1,7 +1,7 @@
 """What was done already under somebody's Idempotency-Key: it is answered alike, and not done again.
 
-Kept in memory, for a while and for the latest ones only. Over a restart the command's own life keeps it from being
-done twice: the actor refuses what is approved or withdrawn already.
+Kept in memory, until 10,000 newer ones have come, or a text is forgotten, or the service restarts. After that the
+command's own life keeps it from being done twice: the actor refuses what is approved or withdrawn already.
 """
 
 from collections import OrderedDict

@@ -21,6 +21,8 @@ from es_power.projections.queries import Status, View, hosts
 AUTO: Final = 1000
 """VMs up to which each has metrics of its own, unless the settings say otherwise."""
 
+#: A host is observed under each driver by itself.
+_SEEN: Final = ("host", "driver")
 _STATES: Final = (*(state.value for state in PowerState), UNKNOWN)
 _DELAYS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
@@ -34,7 +36,7 @@ class Counts:
     #: How long events were under way to the log: so many in each bucket, and seconds in all.
     delays: list[int] = field(default_factory=lambda: [0] * (len(_DELAYS) + 1))
     delayed: float = 0.0
-    #: Seconds by host in which nobody saw it, of gaps that are closed.
+    #: Seconds by observer's stream in which nobody saw its host, of gaps that are closed.
     blind: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def apply(self, batch: Sequence[Recorded]) -> None:
@@ -47,7 +49,7 @@ class Counts:
                 self.delays[bisect_left(_DELAYS, delay)] += 1
                 self.delayed += delay
             elif isinstance(event, GapClosed):
-                self.blind[observed_host(recorded.stream) or ""] += max(0, event.observed_at - event.since) / SECOND
+                self.blind[recorded.stream] += max(0, event.observed_at - event.since) / SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,26 +113,30 @@ def _of_recording(told: Told) -> Iterator[Metric]:
     for doing in DOINGS:
         outage = told.recording.outages.get(doing)
         refused.add_metric([doing], max(0, told.now - outage.since) / SECOND if outage else 0.0)
-    waiting = GaugeMetricFamily("es_power_events_waiting", "Events on their way to the log.", labels=["host"])
-    dropped = CounterMetricFamily("es_power_events_dropped", "Events that found no room in memory.", labels=["host"])
+    waiting = GaugeMetricFamily("es_power_events_waiting", "Events on their way to the log.", labels=_SEEN)
+    dropped = CounterMetricFamily("es_power_events_dropped", "Events that found no room in memory.", labels=_SEEN)
     for stream, buffered in sorted(told.recording.buffered.items()):
-        waiting.add_metric([observed_host(stream) or ""], buffered.waiting)
-        dropped.add_metric([observed_host(stream) or ""], buffered.dropped)
+        waiting.add_metric(_seen(stream), buffered.waiting)
+        dropped.add_metric(_seen(stream), buffered.dropped)
     yield from (refused, waiting, dropped)
 
 
+def _seen(stream: str) -> tuple[str, str]:
+    return observed_host(stream) or "", stream.rpartition("/")[2]
+
+
 def _of_hosts(told: Told) -> Iterator[Metric]:
-    up = GaugeMetricFamily("es_power_listener_up", "Whether somebody sees the host now.", labels=["host"])
+    up = GaugeMetricFamily("es_power_listener_up", "Whether somebody sees the host now.", labels=_SEEN)
     blind = CounterMetricFamily(
-        "es_power_blind_seconds", "Time in which nobody saw the host, since the service began.", labels=["host"]
+        "es_power_blind_seconds", "Time in which nobody saw the host, since the service began.", labels=_SEEN
     )
-    swept = GaugeMetricFamily("es_power_last_sweep_timestamp_seconds", "When all VMs were seen.", labels=["host"])
+    swept = GaugeMetricFamily("es_power_last_sweep_timestamp_seconds", "When all VMs were seen.", labels=_SEEN)
     for each in hosts(told.view):
         since = each.known.blind_since
-        up.add_metric([each.host], float(each.known.running and since is None))
+        up.add_metric(_seen(each.stream), float(each.known.running and since is None))
         still = 0.0 if since is None else max(0, told.now - since) / SECOND
-        blind.add_metric([each.host], told.counts.blind[each.host] + still)
-        swept.add_metric([each.host], each.known.swept_at / SECOND)
+        blind.add_metric(_seen(each.stream), told.counts.blind[each.stream] + still)
+        swept.add_metric(_seen(each.stream), each.known.swept_at / SECOND)
     yield from (up, blind, swept)
 
 

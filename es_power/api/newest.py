@@ -1,6 +1,7 @@
 """The newest fact that each kind of answer depends on, as a fold over what the service folds: what an ETag is made of.
 
-What was recorded before the service began is not told apart: it counts as recorded where the service began.
+What was recorded before the service began is not told apart: it counts as recorded where the service began. So does
+what was recorded before a text was forgotten, since any answer may have had the text.
 """
 
 from collections.abc import Iterable
@@ -20,14 +21,16 @@ from es_power.domain.events import (
     Recorded,
 )
 from es_power.domain.logged import LoggedEvent
-from es_power.domain.streams import observed_host
+from es_power.domain.streams import is_imported, observed_host
+from es_power.projections import imported
+from es_power.projections.queries import View
 
 
 @dataclass(slots=True)
 class Newest:
     """Positions, by what depends on them."""
 
-    #: Where the service began.
+    #: Where the service began, or a text was forgotten.
     begin: Position = START
     hosts: dict[str, Position] = field(default_factory=dict)
     vms: dict[InstanceId, Position] = field(default_factory=dict)
@@ -42,8 +45,12 @@ class Newest:
         for recorded in batch:
             event, position = recorded.event, recorded.position
             if isinstance(event, LabelsForgotten):
-                self.begin = position  # any answer may have had the text
-            if isinstance(event, CheckpointSealed):
+                self.begin = position
+            if is_imported(recorded.stream):
+                # It bears on nothing but that a VM is known, and by which name.
+                self.vms.update(dict.fromkeys(imported.instances(event), position))
+                self.states = position
+            elif isinstance(event, CheckpointSealed):
                 self.checkpoints = position
             elif isinstance(event, CommandEvent):
                 self.commands = position
@@ -54,10 +61,19 @@ class Newest:
                 if isinstance(event, GapOpened | GapClosed | ClockJumped):
                     self.gaps = position
 
-    def of_vm(self, instance: InstanceId, streams: Iterable[str]) -> Position:
+    def of_vm(self, view: View, instance: InstanceId) -> Position:
         """What one VM's state depends on: its own facts, and those of all hosts that showed it."""
-        return max(self.vms.get(instance, self.begin), *(self.hosts.get(stream, self.begin) for stream in streams))
+        hosts = (self.hosts.get(stream, self.begin) for stream in view.fleet.seen_on.get(instance, ()))
+        return self.of(view, self.vms.get(instance, self.begin), *hosts, *view.fleet.quarantined)
 
-    def of(self, *positions: Position) -> Position:
-        """The newest of some, each at least where the service began."""
-        return max(self.begin, *positions)
+    def of_states(self, view: View, *others: Position) -> Position:
+        """What all VMs' states depend on."""
+        # A record that is set aside is in no batch, and leaves VMs in doubt.
+        return self.of(view, self.states, *view.fleet.quarantined, *others)
+
+    def of(self, view: View, *positions: Position) -> Position:
+        """The newest of what an answer by a view depends on; of another time than now, that is all that it knows."""
+        if view.then is not None:
+            return max(self.begin, view.position)
+        # What was folded since the view was taken is not in the answer: its tag must not say so.
+        return min(max(self.begin, *positions), view.position)

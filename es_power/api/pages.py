@@ -22,6 +22,8 @@ DEFAULT: Final = 100
 MOST: Final = 1000
 """Rows of a page."""
 
+_NUMBERS: Final = range(-(2**63), 2**63)  # that a database can be asked for
+
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
@@ -42,11 +44,15 @@ def after(text: str | None, like: Key) -> Key | None:
         return None
     try:
         key: Any = json.loads(urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
-        if [type(part) for part in key] == [type(part) for part in like]:
+        if [type(part) for part in key] == [type(part) for part in like] and all(map(_is_askable, key)):
             return tuple(key)
     except (ValueError, TypeError, binascii.Error, RecursionError):
         pass
     raise ProblemError(CURSOR, "it was not made here, or for another list")
+
+
+def _is_askable(part: str | int) -> bool:
+    return isinstance(part, str) or part in _NUMBERS
 
 
 def page(request: Request, rows: Sequence[T], limit: int, start: Key | None, key: Callable[[T], Key]) -> Page[T]:

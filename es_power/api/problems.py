@@ -165,6 +165,13 @@ DAMAGED: Final = _kind(
     "A record is not as it was written",
     "`es-power audit verify` says which ones, and what was done to them.",
 )
+TABLES_DAMAGED: Final = _kind(
+    "tables-damaged",
+    500,
+    "The tables beside the log cannot be read",
+    "They are made of the log, and nothing of the log is lost by that: `es-power replay --rebuild` makes them anew. So "
+    "does a service that starts and finds them damaged. The detail says what is wrong with them.",
+)
 PROBLEM_NOT_FOUND: Final = _kind("problem-not-found", 404, "There is no such kind of problem", "`/problems` lists all.")
 AMBIGUOUS: Final = _kind(
     "ambiguous",

@@ -43,6 +43,7 @@ from es_power.api.problems import (
     POSITION,
     RECORD_NOT_FOUND,
     RECORD_PRUNED,
+    TABLES_DAMAGED,
     TOO_MANY,
     TOO_SLOW,
     VM_NOT_FOUND,
@@ -99,7 +100,7 @@ async def all_checkpoints(
     """The checkpoints that are facts of the log, oldest first."""
     start = after_cursor(cursor, (0,))
     cut = page(request, await _kept(house, now), limit, start, lambda each: (each[0],))
-    tag = etag(house.newest.of(house.newest.checkpoints))
+    tag = etag(house.newest.of(now, house.newest.checkpoints))
     return rows_answer(request, cut, checkpoint_row, CHECKPOINTS, position=now.position, tag=tag)
 
 
@@ -117,7 +118,7 @@ async def proof(
 ) -> Response:
     """What `es-power audit proof` prints, by the newest checkpoint; es_power/audit/offline.py checks it."""
     [proved] = await trio.to_thread.run_sync(prove, house.log.database, [Position(position)], house.checkpoints)
-    tag = etag(house.newest.of(house.newest.checkpoints))
+    tag = etag(house.newest.of(now, house.newest.checkpoints))
     return answer(request, plain(proved.as_row(), PROOF), position=now.position, tag=tag)
 
 
@@ -181,7 +182,10 @@ async def verify(
     response_class=Response,
     summary="A part of the log for an auditor",
     responses={
-        **answers(VM_NOT_FOUND, AMBIGUOUS, POSITION, NOT_SEALED, RECORD_PRUNED, DAMAGED, TOO_SLOW, log=False),
+        **answers(
+            *(VM_NOT_FOUND, AMBIGUOUS, POSITION, NOT_SEALED, RECORD_PRUNED, DAMAGED, TABLES_DAMAGED, TOO_SLOW),
+            log=False,
+        ),
         200: {
             "description": "A ZIP with one directory: the facts, the proof of each, the checkpoint that they lead to, "
             "blind times, the clock, a manifest, the verifier, and a README.md that says how to check it.",
@@ -201,8 +205,10 @@ async def export(
     after = await then.before(await then.moment(since, "since")) if since is not None else START
     if until is not None:
         last = (await then.moment(until, "until")).position
-        if after > last:
-            raise invalid([{"in": "query", "name": "until", "problem": "is not after since"}])
+        if after >= last:
+            raise invalid(
+                [{"in": "query", "name": "until", "problem": "is not after since, or no record lies between"}]
+            )
     else:
         last = await trio.to_thread.run_sync(newest_size, house.log.database, house.checkpoints)
     instances = [await find(now, vm)] if vm is not None else []

@@ -55,7 +55,7 @@ async def all_commands(
     start = after(cursor, (0,))
     cut = page(request, await commands(past.view), limit, start, lambda each: (each.row.position,))
     # A command's row shows the name that its VM has.
-    tag = etag(past.newest(house.newest.of(house.newest.commands, house.newest.states)))
+    tag = etag(house.newest.of_states(past.view, house.newest.commands))
     return rows_answer(request, cut, command_row, COMMANDS, position=past.view.position, tag=tag)
 
 
@@ -70,7 +70,7 @@ async def one_command(request: Request, house: TheHouse, command_id: CommandPath
     found = await command(past.view, command_id)
     body = plain(command_row(found), COMMANDS)
     body["life"] = [plain(life_row(step), LIFE + COMMANDS) for step in found.life]
-    tag = etag(past.newest(house.newest.of(house.newest.commands, house.newest.states)))
+    tag = etag(house.newest.of_states(past.view, house.newest.commands))
     return answer(request, body, position=past.view.position, tag=tag)
 
 

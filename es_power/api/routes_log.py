@@ -94,7 +94,9 @@ async def events(
             items.append(plain(fact_row(recorded, said), FACTS))
         reached = batch[-1].position
     more = link(request, after=reached, until=None)
-    return answer(request, {"items": items, "next": more}, position=end, tag=etag(reached), more=more)
+    return answer(
+        request, {"items": items, "next": more}, position=end, tag=etag(house.newest.of(now, reached)), more=more
+    )
 
 
 @router.get(
@@ -158,7 +160,7 @@ async def all_hosts(
     """Each host under each driver, and whether somebody sees it now."""
     start = after_cursor(cursor, ("",))
     cut = page(request, hosts(past.view), limit, start, lambda each: (each.stream,))
-    tag = etag(past.newest(house.newest.of(house.newest.states)))
+    tag = etag(house.newest.of_states(past.view))
     return rows_answer(request, cut, host_row, HOSTS, position=past.view.position, tag=tag)
 
 
@@ -171,7 +173,7 @@ async def all_gaps(
     """What `es-power gaps` shows: when nobody saw a host, and why."""
     start = after_cursor(cursor, (0,))
     cut = page(request, await gaps(past.view), limit, start, lambda each: (each.position,))
-    tag = etag(past.newest(house.newest.of(house.newest.gaps)))
+    tag = etag(house.newest.of(past.view, house.newest.gaps))
     return rows_answer(request, cut, gap_row, GAPS, position=past.view.position, tag=tag)
 
 
@@ -187,5 +189,5 @@ async def all_set_aside(
     """What `es-power quarantine` lists: what could not be read or applied, and whom it leaves in doubt."""
     start = after_cursor(cursor, (0,))
     cut = page(request, await quarantine(now), limit, start, lambda each: (each.record.position,))
-    tag = etag(house.newest.of(now.position))
+    tag = etag(house.newest.of(now, now.position))
     return rows_answer(request, cut, doubt_row, QUARANTINE, position=now.position, tag=tag)

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from es_power.api import wire
-from es_power.api.access import COOKIE, cookie_of, csrf_of, require
+from es_power.api.access import COOKIE, SESSION, cookie_of, csrf_of, require
 from es_power.api.asking import Asker, TheHouse
 from es_power.api.describe import answers
 from es_power.api.house import House
@@ -99,7 +99,7 @@ async def use_link(
     return response
 
 
-@router.get("/v1/session", response_model=wire.Session, summary="Who asks", responses=answers(log=False))
+@router.get(SESSION, response_model=wire.Session, summary="Who asks", responses=answers(log=False))
 async def who_asks(request: Request, house: TheHouse, who: Asker) -> Response:
     """Say who asks and what they may do; a browser's session gets its CSRF token here."""
     csrf = csrf_of(cookie_of(request.headers)) if who.session is not None else None
@@ -109,7 +109,7 @@ async def who_asks(request: Request, house: TheHouse, who: Asker) -> Response:
 
 
 @router.delete(
-    "/v1/session",
+    SESSION,
     status_code=204,
     response_class=Response,
     summary="End the browser's session",

@@ -40,6 +40,7 @@ from es_power.api.asking import (
     rows_answer,
 )
 from es_power.api.describe import EXAMPLE_VM, answers
+from es_power.api.newest import Newest
 from es_power.api.pages import DEFAULT, after, page, some
 from es_power.api.problems import AMBIGUOUS, CURSOR, VM_NOT_FOUND
 from es_power.api.routes_vms import VmPath
@@ -66,11 +67,13 @@ _DAY: Final = 86_400 * SECOND
     summary="Why a VM stopped or paused",
     responses=answers(VM_NOT_FOUND, AMBIGUOUS),
 )
-async def why_it_stopped(request: Request, vm: VmPath, past: Past) -> Response:
+async def why_it_stopped(request: Request, house: TheHouse, vm: VmPath, past: Past) -> Response:
     """What `es-power why VM` says: a cause, how sure that is, and the evidence with its positions."""
     view = past.view
     found = await why(view, vm, at=view.then.at if view.then and "as_of" in request.query_params else None)
-    return answer(request, plain(why_row(found), WHY), position=view.position, tag=etag(view.position))
+    return answer(
+        request, plain(why_row(found), WHY), position=view.position, tag=etag(house.newest.of(view, view.position))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +85,9 @@ class Span:
     until: Timestamp
     now: Timestamp
 
-    @property
-    def tag(self) -> str | None:
+    def tag(self, newest: Newest) -> str | None:
         """What an answer about it depends on; None where the time that passes changes it."""
-        return etag(self.view.position) if self.until < self.now else None
+        return etag(newest.of(self.view, self.view.position)) if self.until < self.now else None
 
 
 def _time(meaning: str) -> Any:
@@ -182,6 +184,7 @@ async def _page(
 )
 async def timeline(
     request: Request,
+    house: TheHouse,
     span: TheSpan,
     vm: OneVm = None,
     these: TheseVms = None,
@@ -215,7 +218,9 @@ async def timeline(
         async for line in each:
             if vm is not None or any(segment.state is not None for segment in line.segments):
                 items += [plain(segment_row(line, segment), SEGMENTS) for segment in line.segments]
-    return answer(request, {"items": items, "next": more}, position=span.view.position, tag=span.tag, more=more)
+    return answer(
+        request, {"items": items, "next": more}, position=span.view.position, tag=span.tag(house.newest), more=more
+    )
 
 
 @router.get(
@@ -226,6 +231,7 @@ async def timeline(
 )
 async def all_marks(
     request: Request,
+    house: TheHouse,
     span: TheSpan,
     vm: OneVm = None,
     these: TheseVms = None,
@@ -249,7 +255,7 @@ async def all_marks(
         beyond=(int(start[0]), int(start[1])) if start else None,
     )
     cut = some(request, found, limit, lambda mark: mark.place)
-    return rows_answer(request, cut, mark_row, MARKS, position=span.view.position, tag=span.tag)
+    return rows_answer(request, cut, mark_row, MARKS, position=span.view.position, tag=span.tag(house.newest))
 
 
 @router.get(
@@ -260,6 +266,7 @@ async def all_marks(
 )
 async def growth(
     request: Request,
+    house: TheHouse,
     span: TheSpan,
     steps: Annotated[int, Query(ge=1, le=200, description="In how many equal parts of the time.")] = 100,
 ) -> Response:
@@ -270,7 +277,7 @@ async def growth(
     for at in times:
         moment = await moment_at(span.view.log, at)
         items.append(plain({"at": at, "position": min(moment.position, span.view.position)}, GROWTH))
-    return answer(request, {"items": items, "next": None}, position=span.view.position, tag=span.tag)
+    return answer(request, {"items": items, "next": None}, position=span.view.position, tag=span.tag(house.newest))
 
 
 @router.get(
@@ -280,18 +287,20 @@ async def growth(
     responses=answers(VM_NOT_FOUND, AMBIGUOUS, CURSOR, pages=True, tagged=False),
 )
 async def all_anomalies(
-    request: Request, span: TheSpan, vm: OneVm = None, limit: Limit = DEFAULT, cursor: Cursor = None
+    request: Request, house: TheHouse, span: TheSpan, vm: OneVm = None, limit: Limit = DEFAULT, cursor: Cursor = None
 ) -> Response:
     """What `es-power anomalies` counts: unannounced changes, flapping, storms, refused reports, conflicts."""
-    start = after(cursor, (0, "", "", 0))
+    start = after(cursor, (0, "", "", 0, ""))
     found = await anomalies(span.view, None if vm is None else [vm], since=span.since, until=span.until, now=span.now)
     keyed = sorted(found, key=_place_of)
     cut = page(request, keyed, limit, start, _place_of)
-    return rows_answer(request, cut, anomaly_row, ANOMALIES, position=span.view.position, tag=span.tag)
+    return rows_answer(request, cut, anomaly_row, ANOMALIES, position=span.view.position, tag=span.tag(house.newest))
 
 
-def _place_of(each: Anomaly) -> tuple[int, str, str, int]:
-    return each.since, each.kind, " and ".join(each.hosts), min(each.positions, default=0)
+def _place_of(each: Anomaly) -> tuple[int, str, str, int, str]:
+    # One sweep may find something of several VMs: all else is the same of them.
+    host, position = " and ".join(each.hosts), min(each.positions, default=0)
+    return each.since, each.kind, host, position, str(each.instance or "")
 
 
 @router.get(
@@ -302,6 +311,7 @@ def _place_of(each: Anomaly) -> tuple[int, str, str, int]:
 )
 async def uptime(
     request: Request,
+    house: TheHouse,
     span: TheSpan,
     vm: OneVm = None,
     month: Month = None,
@@ -317,4 +327,6 @@ async def uptime(
     vms, more = await _page(request, span.view, vm, limit, cursor)
     async with aclosing(uptimes(span.view, vms, since=span.since, until=span.until, now=span.now)) as each:
         items: list[Plain] = [plain(uptime_row(one), UPTIMES) async for one in each if vm is not None or one.existed]
-    return answer(request, {"items": items, "next": more}, position=span.view.position, tag=span.tag, more=more)
+    return answer(
+        request, {"items": items, "next": more}, position=span.view.position, tag=span.tag(house.newest), more=more
+    )

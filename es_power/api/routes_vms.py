@@ -66,7 +66,7 @@ async def vms(
     start = after(cursor, ("", "", ""))
     view = past.view
     found = await status(view, now=house.clock(), everything=everything)
-    tag = etag(past.newest(house.newest.of(house.newest.states)), aged=_aged(found))
+    tag = etag(house.newest.of_states(view), aged=_aged(found))
     chosen = [
         each
         for each in found
@@ -89,9 +89,8 @@ async def one_vm(request: Request, house: TheHouse, vm: VmPath, past: Past, ever
     view = past.view
     instance = await find(view, vm)
     found = await status(view, str(instance), now=house.clock(), everything=everything)
-    newest = house.newest.of_vm(instance, view.fleet.seen_on[instance])
     items: list[Plain] = [plain(status_row(each), STATUS) for each in found]
-    tag = etag(past.newest(newest), aged=_aged(found))
+    tag = etag(house.newest.of_vm(view, instance), aged=_aged(found))
     return answer(request, {"items": items}, position=view.position, tag=tag)
 
 
@@ -138,7 +137,7 @@ async def history(
         lambda line: (line.entry.position, -1 if line.entry.index is None else line.entry.index),
     )
     instance = InstanceId(part.instance)
-    tag = etag(part.newest)
+    tag = etag(house.newest.of(past.view, part.newest))
     response = rows_answer(
         request, cut, lambda line: line_row(line, instance), HISTORY, position=past.view.position, tag=tag
     )

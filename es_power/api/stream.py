@@ -151,12 +151,17 @@ class Following(Response):
         self._is_let_in = is_let_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the client goes, is too slow or let in no longer, or the service stops."""
+        """Send until the client goes, is too slow or let in no longer, or the service stops; of a HEAD, the headers."""
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        if scope["state"]["without_body"]:
+            await send(start)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
         # The gate's limit is for answers that have an end.
         scope["state"]["deadline"].deadline = float("inf")
         self._broadcast.followers += 1
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send(start)
             await self._send_all(scope, receive, send)
         finally:
             self._broadcast.followers -= 1

@@ -61,7 +61,7 @@ class Vm(Wire):
     host: str = Field(examples=["kvm-07"])
     power_state: State
     """UNKNOWN while nobody can say."""
-    vm_state: str | None = Field(examples=["ACTIVE"])
+    vm_state: str | None = Field(examples=["active"])
     task_state: str | None = Field(examples=[None])
     policy: str = Field(examples=["nova-2013"])
     since: datetime | None
@@ -330,7 +330,7 @@ class Anomaly(Wire):
     instance: UUID | None = Field(examples=[VM])
     name: str | None = Field(examples=["web-1"])
     since: datetime
-    until: datetime | None
+    until: datetime
     count: int
     positions: list[int]
 

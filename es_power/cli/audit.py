@@ -185,8 +185,8 @@ def _export(
         after = await find_before(opened, since, "--since", zone=zone) if since else START
         signed = await trio.to_thread.run_sync(newest_size, opened.database)
         last = (await find_moment(opened, until, "--until", zone=zone)).position if until else signed
-        if since and until and after > last:
-            raise typer.BadParameter("the time ends before it begins", param_hint="'--until'")
+        if until and after >= last:
+            raise typer.BadParameter("the time ends before it begins, or no record lies in it", param_hint="'--until'")
         view = await look(opened)
         instances = [await find(view, each) for each in vm or ()]
         dossier = await make_dossier(view, after=after, until=last, instances=instances)

@@ -152,6 +152,33 @@ async def test_a_session_writes_only_with_its_csrf_header(api: Running) -> None:
     assert (right.status_code, problem(ended)) == (204, (401, "unauthenticated"))
 
 
+async def test_a_session_that_only_reads_may_end_itself_and_do_nothing_else(api: Running) -> None:
+    async with api.client(uid=None) as browser:
+        shown = {"X-CSRF-Token": await session(api, browser, "read")}
+        without = await browser.delete("/v1/session")
+        others = [await browser.post(path, headers=shown) for path in ("/v1/links", "/v1/commands/5/approve")]
+        right = await browser.delete("/v1/session", headers=shown)
+        ended = await browser.get("/v1/vms")
+
+    assert [problem(each) for each in (without, *others)] == [(403, "csrf"), *[(403, "forbidden")] * 2]
+    assert (right.status_code, problem(ended)) == (204, (401, "unauthenticated"))
+
+
+OTHERS = ['prefs={"a": 1}; ', "a b=c; ", "theme=dark; [x]=1; ", "=; ", 'quoted="a\\"b"; ']
+
+
+@pytest.mark.parametrize("other", OTHERS)
+async def test_a_session_is_known_beside_other_programs_cookies(api: Running, other: str) -> None:
+    async with api.client() as host, api.client(uid=None) as browser:
+        opened = await browser.get((await host.post("/v1/links")).json()["path"])
+    ours = opened.headers["set-cookie"].partition(";")[0]
+
+    for sent in (f"{other}{ours}", f"{ours}; {other}"):
+        async with api.client(uid=None, headers={"Cookie": sent}) as client:
+            csrf = (await client.get("/v1/session")).json()["csrf"]
+            assert problem(await client.post("/v1/links", headers={"X-CSRF-Token": csrf})) == (403, "forbidden")
+
+
 async def test_a_link_whose_use_the_log_did_not_take_is_good_once_more(
     api: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +282,20 @@ async def test_who_asks_too_often_is_told_when_to_ask_again(night: os.PathLike[s
     assert [answer.status_code for answer in answers] == [200] * 10 + [429]
     assert (problem(answers[-1]), answers[-1].headers["retry-after"]) == ((429, "too-many-requests"), "1")
     assert elsewhere.status_code == 200
+
+
+async def test_whoever_waits_as_long_as_told_is_answered(
+    night: os.PathLike[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pathlib import Path
+
+    async with running(Path(night)) as api, api.client() as client:
+        for seconds in (0.3, 1.0, 1.4, 2.5):
+            with monkeypatch.context() as meanwhile:
+                meanwhile.setattr(Rates, "take", lambda *_, wait=seconds: wait)
+                refused = await client.get("/v1/vms")
+
+            assert seconds <= int(refused.headers["retry-after"]) < seconds + 1
 
 
 async def test_what_a_client_has_left_comes_back_with_time(autojump_clock: object) -> None:

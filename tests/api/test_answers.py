@@ -279,6 +279,16 @@ async def test_a_mistake_of_ours_is_a_problem_that_the_log_of_the_service_knows(
     assert answer.json()["request_id"] in "".join(capsys.readouterr())
 
 
+async def test_tables_that_are_damaged_are_no_mistake_of_ours_and_are_told_how_to_mend(api: Running) -> None:
+    with api.house.log.database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE snapshots")
+
+    answer = await get(api, "/v1/timeline?since=2026-11-22T00:00:00Z")
+
+    assert (answer.status_code, answer.json()["type"]) == (500, "/problems/tables-damaged")
+    assert "es-power replay --rebuild" in answer.json()["detail"]
+
+
 async def test_a_head_has_the_headers_and_no_body(api: Running) -> None:
     async with api.client() as client:
         answer = await client.head("/v1/vms")

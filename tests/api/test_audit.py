@@ -188,6 +188,16 @@ async def test_what_is_too_much_or_too_new_or_asked_for_beside_another_is_not_gi
     assert (await get(sealed, "/v1/audit/export?until=82")).json()["type"] == "/problems/not-sealed"
 
 
+async def test_what_came_after_the_last_checkpoint_is_no_part_of_the_log_for_an_auditor(sealed: Running) -> None:
+    spans = ("since=81", "since=82", "since=2026-11-22T03:20:30Z&until=2026-11-22T03:20:40Z")
+    last, later, nothing = [await get(sealed, f"/v1/audit/export?{each}") for each in spans]
+
+    assert last.status_code == 200
+    assert (later.status_code, later.json()["type"]) == (409, "/problems/not-sealed")
+    assert "the last checkpoint is over 81 records" in later.json()["detail"]
+    assert (nothing.status_code, "no record lies between" in nothing.json()["detail"]) == (422, True)
+
+
 async def test_what_cannot_be_done_is_a_problem_with_its_page(api: Running) -> None:
     told = [await sign(api), await get(api, "/v1/audit/proof/7")]
     api.house.sealer = Sealer(api.house.log, SIGNER, [], clock=api.house.clock)

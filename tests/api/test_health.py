@@ -12,7 +12,9 @@ from es_power.api.health import for_programs, make_health
 from es_power.api.metrics import Counts
 from es_power.audit.keys import Signer
 from es_power.audit.sealing import Sealer
-from es_power.domain.events import LifecycleEvent, Position, Recorded
+from es_power.domain.events import GapClosed, GapOpened, GapReason, LifecycleEvent, Position, Recorded
+from es_power.domain.ports import Append, Write
+from es_power.domain.streams import observer
 from es_power.domain.time import SECOND, Timestamp, rfc3339
 from es_power.errors import LogUnavailableError
 from es_power.ingest.recording import Buffered, Recording
@@ -46,8 +48,27 @@ async def test_the_states_of_vms_are_told_as_they_are(api: Running) -> None:
         'es_power_vm_state{host="kvm-07",state="RUNNING",uuid="a2e4a1d0-93ab-4f5e-8b1c-0f6f3a1d7c55",vm="ci-9"} 1.0'
         in text
     )
-    assert 'es_power_listener_up{host="kvm-07"} 1.0' in text
+    assert 'es_power_listener_up{driver="qemu",host="kvm-07"} 1.0' in text
     assert "es_power_log_position 80.0" in text
+
+
+async def test_a_host_that_is_observed_under_two_drivers_has_each_series_twice(api: Running) -> None:
+    streams = [observer("kvm-07", driver) for driver in ("lxc", "qemu")]
+    buffered = {stream: Buffered(waiting=7, dropped=3) for stream in streams}
+    api.house.recording = lambda: Recording(outages={}, buffered=buffered)
+    events = [
+        GapOpened(observed_at=NOW, since=NOW, reason=GapReason.CONNECTION_LOST),
+        GapClosed(observed_at=Timestamp(NOW + 5 * SECOND), since=NOW, reason=GapReason.CONNECTION_LOST),
+    ]
+    position = await api.house.log.append(Append(writes=[Write(stream=streams[0], expected=0, events=events)]))
+    await api.house.follower.reached(position)
+
+    text = await metrics(api)
+    series = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+
+    assert len(series) == len(set(series))
+    assert 'es_power_blind_seconds_total{driver="lxc",host="kvm-07"} 5.0' in text
+    assert 'es_power_blind_seconds_total{driver="qemu",host="kvm-07"} 0.0' in text
 
 
 async def test_what_the_log_gains_is_counted(api: Running) -> None:
@@ -126,8 +147,8 @@ async def test_a_service_whose_log_refuses_says_since_when_and_why_and_how_much_
     assert (ready.json()["events_waiting"], ready.json()["events_dropped"]) == (7, 3)
     assert 'es_power_log_refused_seconds{what="written"} 90.0' in text
     assert 'es_power_log_refused_seconds{what="read"} 0.0' in text
-    assert 'es_power_events_waiting{host="kvm-07"} 7.0' in text
-    assert 'es_power_events_dropped_total{host="kvm-07"} 3.0' in text
+    assert 'es_power_events_waiting{driver="qemu",host="kvm-07"} 7.0' in text
+    assert 'es_power_events_dropped_total{driver="qemu",host="kvm-07"} 3.0' in text
     assert "es_power_log_wal_bytes" in text
 
 

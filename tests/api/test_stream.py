@@ -132,6 +132,24 @@ async def test_many_come_and_go_while_the_log_grows_and_each_hears_all(api: Runn
     assert sorted(heard) == [list(range(after + 1, 101)) for after in range(60, 80, 2)]
 
 
+async def test_a_head_has_the_headers_of_a_stream_and_ends(api: Running, at: Path) -> None:
+    connection = await trio.open_unix_socket(at)
+    async with connection:
+        with trio.fail_after(5):
+            for _ in range(2):
+                await connection.send_all(b"HEAD /v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                said = b""
+                while b"\r\n\r\n" not in said:
+                    said += await connection.receive_some()
+
+                headers, _, rest = said.partition(b"\r\n\r\n")
+                assert headers.startswith(b"HTTP/1.1 200")
+                assert b"text/event-stream" in headers
+                assert (rest, api.house.broadcast.followers) == (b"", 0)
+    async with api.client() as client, local(at) as other:
+        assert [(await each.head("/v1/stream?after=70")).status_code for each in (client, other)] == [200, 200]
+
+
 async def test_silence_is_broken_by_a_comment(api: Running, at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "HEARTBEAT", 0.05)
     async with following(at) as events:

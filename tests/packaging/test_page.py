@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from es_power.domain.decisions import CommandEvent
+from es_power.domain.events import HypervisorEvent
+
 MOST = 60_000
 """Bytes that a browser loads, compressed."""
 
@@ -76,3 +79,15 @@ def test_the_lock_has_hashes_and_no_addresses(web: Path) -> None:
     manifest = json.loads((web / "package.json").read_text())
     versions = {**manifest["dependencies"], **manifest["devDependencies"]}
     assert [name for name, version in versions.items() if not version[0].isdigit()] == []
+
+
+def test_the_page_has_a_sign_for_whatever_libvirt_tells_and_for_each_step_of_a_command(web: Path) -> None:
+    rows = re.findall(r"\[/(\^.+)/, '.', '(\w+)'\]", (web / "src/parts/events.ts").read_text())
+    kinds = {
+        each.__name__: sign
+        for base, sign in ((HypervisorEvent, "event"), (CommandEvent, "command"))
+        for each in base.__subclasses__()
+    }
+
+    assert len(kinds) > 15
+    assert kinds == {kind: next((sign for signs, sign in rows if re.match(signs, kind)), "") for kind in kinds}

@@ -76,7 +76,21 @@ test('each failure waits longer, up to ten seconds, and what works begins anew',
   equal(wait(99), 10000)
 })
 
+const lost: Following = { phase: 'lost', position: 700, attempts: 2 }
+
 test('a log that ends before what was heard is another one', () => {
-  const [state, todo] = follow({ phase: 'lost', position: 700, attempts: 2 }, { kind: 'rewound', head: 12 })
+  const [state, todo] = follow(lost, { kind: 'bounds', first: 1, head: 12 })
   deepEqual([state.position, todo.kind], [12, 'begin anew'])
+})
+
+test('a log of which what follows on what was heard was pruned is begun anew', () => {
+  const [state, todo] = follow(lost, { kind: 'bounds', first: 702, head: 900 })
+  deepEqual([state.position, todo.kind], [900, 'begin anew'])
+})
+
+test('a log that goes on after what was heard is followed from there', () => {
+  for (const [first, head] of [[1, 700], [1, 900], [701, 900]] as const) {
+    deepEqual(follow(lost, { kind: 'bounds', first, head }), [lost, { kind: 'connect' }])
+  }
+  deepEqual(follow(START, { kind: 'bounds', first: 40, head: 90 }), [START, { kind: 'connect' }])
 })

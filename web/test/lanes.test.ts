@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok } from 'node:assert/strict'
 import { test } from 'node:test'
 import { Lane } from '../src/lanes/lane.ts'
-import { panned, rowAt, scrollTo, shownRows, SHORTEST, timeAt, xOf, zoomed, type View } from '../src/lanes/view.ts'
+import { around, panned, rowAt, shownRows, SHORTEST, timeAt, xOf, zoomed, type View } from '../src/lanes/view.ts'
 import { lower, upper } from '../src/model/search.ts'
 import type { Segment } from '../src/wire.ts'
 
@@ -82,7 +82,12 @@ test('rows in sight are those that can be seen, and no more', () => {
   deepEqual(shownRows({ ...view, rows: 0 }), [0, 0].map((_, index) => (index ? 0 : 1)))
   equal(rowAt(view, 0), 1)
   equal(rowAt({ ...view, rows: 2 }, 90), -1)
-  deepEqual([scrollTo(view, 0), scrollTo(view, 2), scrollTo(view, 20)], [0, 36, 21 * 24 - 100])
+})
+
+test('more is asked for than is shown, and nothing of before the earliest time', () => {
+  deepEqual(around({ since: 100, until: 200 }, 0), { since: 50, until: 250 })
+  deepEqual(around({ since: 100, until: 200 }, 80), { since: 80, until: 250 })
+  deepEqual(around({ since: 100, until: 200 }, 1000), { since: 1000, until: 250 })
 })
 
 test('zooming leaves the time under the pointer where it is', () => {

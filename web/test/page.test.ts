@@ -16,6 +16,10 @@ test('no two states share a letter, a pattern or a code', () => {
   deepEqual(BY_CODE.map((look) => look.code), BY_CODE.map((_, index) => index))
 })
 
+test('a state is called as the command line calls it: a guest that sleeps was not saved', () => {
+  equal(lookOf('SUSPENDED').word, 'suspended')
+})
+
 test('a state that this page never heard of is unknown, and none is none', () => {
   equal(lookOf('DREAMING'), LOOKS['UNKNOWN'])
   equal(codeOf(null), 0)

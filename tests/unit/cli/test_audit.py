@@ -114,6 +114,10 @@ def test_an_auditor_gets_all_that_is_needed_to_check_a_part_of_the_log(log: Path
     assert (checked.returncode, len(checked.stdout.splitlines())) == (0, 7)
     crossed = ask("audit", "export", folder.with_name("crossed"), "-S", "9", "-U", "3", "--log", log)
     assert (crossed.code, "ends before it begins" in crossed.err) == (2, True)
+    [size] = [int(line) for line in (folder / "checkpoint").read_text().splitlines() if line.isdecimal()]
+    later = ask("audit", "export", folder.with_name("later"), "-S", str(size + 1), "--log", log)
+    assert (later.code, f"the last checkpoint is over {size} records" in later.err) == (3, True)
+    assert not folder.with_name("later").exists()
     again = ask("audit", "export", folder, "--log", log)
     assert (again.code, again.out) == (1, "")
     assert "holds something already" in again.err

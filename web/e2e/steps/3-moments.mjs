@@ -20,7 +20,7 @@ async function slideInto(visitor, since, until_) {
 }
 
 const statesOf = (rows) => rows.map((row) => `${row.instance} ${row.state}`)
-const WORDS = { RUNNING: 'running', PAUSED: 'paused', SHUTDOWN: 'shut off', CRASHED: 'crashed', SUSPENDED: 'saved' }
+const WORDS = { RUNNING: 'running', PAUSED: 'paused', SHUTDOWN: 'shut off', CRASHED: 'crashed', SUSPENDED: 'suspended' }
 
 step('the slider turns the whole page into that moment, which its URL carries, and LIVE leads back', async ({ visitor, world }) => {
   const page = await visitor.enter('read')

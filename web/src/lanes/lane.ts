@@ -2,7 +2,7 @@
 // megabytes and painted without work for the collector.
 
 import { lower, upper } from '../model/search.ts'
-import { ABSENT, BY_CODE, codeOf, MIXED, UNKNOWN } from '../model/states.ts'
+import { ABSENT, BY_CODE, codeOf, MIXED } from '../model/states.ts'
 import { read } from '../model/time.ts'
 import type { Mark, Segment } from '../wire.ts'
 
@@ -61,17 +61,9 @@ export class Lane {
     this.markWords = kept.map((each) => each.what)
   }
 
-  get since(): number {
-    return this.times.length ? this.times[0]! : NaN
-  }
-
   /** The segment in which a time lies; -1 before the first. */
   at(time: number): number {
     return upper(this.times, time) - 1
-  }
-
-  endOf(index: number): number {
-    return index + 1 < this.times.length ? this.times[index + 1]! : this.until
   }
 
   codeAt(time: number): number {
@@ -103,11 +95,6 @@ export class Lane {
       if (end > begin) found.set(word, (found.get(word) ?? 0) + end - begin)
     }
     return found
-  }
-
-  /** A lane of which nothing is known, between two times. */
-  static unknown(since: number, until: number): Lane {
-    return new Lane(Float64Array.of(since), Uint8Array.of(UNKNOWN), until)
   }
 }
 

@@ -34,14 +34,13 @@ export function shownRows(view: Pick<View, 'scroll' | 'height' | 'row' | 'rows'>
   return [first, Math.min(view.rows, Math.ceil((view.scroll + view.height) / view.row) + more)]
 }
 
-/** What is to be scrolled to so that a row can be seen. */
-export function scrollTo(view: View, row: number): number {
-  const top = row * view.row
-  if (top < view.scroll) return top
-  return top + view.row > view.scroll + view.height ? top + view.row - view.height : view.scroll
-}
-
 export interface Span { since: number; until: number }
+
+/** What is asked for so that a time can be shown: half as much on either side of it, and nothing of before the earliest. */
+export function around(span: Span, earliest: number): Span {
+  const more = (span.until - span.since) / 2
+  return { since: Math.max(span.since - more, earliest), until: span.until + more }
+}
 
 /** Nearer (factor below 1) or farther, around a time that stays where it is. */
 export function zoomed(span: Span, factor: number, around: number): Span {

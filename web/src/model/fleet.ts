@@ -6,7 +6,7 @@ import type { Command, Fact, Host, Page, Vm } from '../wire.ts'
 import { ask, askAll, ProblemError, to, UnreachableError } from './ask.ts'
 import { outdate } from './lanes.ts'
 import { written } from './moment.ts'
-import { begin, busy, commands, fleet, head, heard, hosts, live, notice, now, place, position, then } from './state.ts'
+import { begin, busy, commands, earliest, fleet, head, heard, hosts, live, notice, now, place, position, then } from './state.ts'
 import { setTime } from './ticking.ts'
 import { read } from './time.ts'
 
@@ -50,8 +50,15 @@ export async function loadFleet(): Promise<void> {
 /** Find out when the log begins and what time the service has. */
 export async function loadBounds(): Promise<void> {
   const first = await ask<{ items: Fact[] }>('/v1/events?limit=1')
-  begin.value = read(first.body.items[0]?.recorded_at) || now.value
+  beginWith(first.body.items[0])
   head.value = first.position
+}
+
+/** The log begins with this fact. */
+export function beginWith(first: Fact | undefined): void {
+  begin.value = read(first?.recorded_at) || now.value
+  // One that was pruned refuses to say what was before; when that was is known to the millisecond here.
+  earliest.value = begin.value + (first && first.position > 1 ? 1 : -1000)
 }
 
 /** Say what went wrong, where a person can do something about it. */

@@ -7,7 +7,8 @@
 //    last that was.
 // 3. A connection that the browser repairs itself is left to it (it sends Last-Event-ID); one that it gave up is opened
 //    anew from the last position, later each time.
-// 4. A log that ends before what was heard was replaced by an older copy: everything is asked anew.
+// 4. A log that ends before what was heard was replaced by an older copy, and of one that begins after it the facts in
+//    between were pruned: everything is asked anew.
 
 export type Phase = 'connecting' | 'live' | 'lost'
 
@@ -24,12 +25,14 @@ export type Heard =
   | { kind: 'fact'; position: number }
   | { kind: 'reset' }
   | { kind: 'failed'; closed: boolean }
-  | { kind: 'rewound'; head: number }
+  /** Where the log that is there begins and ends now. */
+  | { kind: 'bounds'; first: number; head: number }
 
 export type Todo =
   | { kind: 'nothing' }
   | { kind: 'take' }
   | { kind: 'open'; after: number | null; inMillis: number }
+  | { kind: 'connect' }
   | { kind: 'begin anew' }
 
 export const START: Following = { phase: 'connecting', position: null, attempts: 0 }
@@ -53,8 +56,11 @@ export function follow(state: Following, heard: Heard): [Following, Todo] {
       return reopen(state)
     case 'failed':
       return heard.closed ? reopen(state) : [{ ...state, phase: 'lost' }, { kind: 'nothing' }]
-    case 'rewound':
+    case 'bounds': {
+      const place = state.position ?? heard.head
+      if (heard.first <= place + 1 && place <= heard.head) return [state, { kind: 'connect' }]
       return [{ phase: 'connecting', position: heard.head, attempts: 0 }, { kind: 'begin anew' }]
+    }
   }
 }
 

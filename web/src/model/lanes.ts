@@ -3,11 +3,11 @@
 
 import { signal } from '@preact/signals'
 import { Lane } from '../lanes/lane.ts'
-import type { Span } from '../lanes/view.ts'
+import { around, type Span } from '../lanes/view.ts'
 import type { Mark, Page, Segment } from '../wire.ts'
 import { ask, askAll, to } from './ask.ts'
 import { rfc3339 } from './time.ts'
-import { begin, live, now, place } from './state.ts'
+import { begin, earliest, live, now, place } from './state.ts'
 import { written } from './moment.ts'
 
 interface Held { lane: Lane; span: Span; asked: number; stale: boolean }
@@ -65,10 +65,14 @@ class Shelf {
 
   async #load(instances: readonly string[], span: Span): Promise<void> {
     const time = now.value
-    const length = span.until - span.since
-    const since = Math.max(span.since - length / 2, Math.min(begin.value ?? 0, span.until - 1) - 1000)
+    const { since, until } = around(span, earliest.value)
+    if (since >= until) {
+      // All of it was before the log begins: there is nothing to ask for.
+      for (const instance of instances) this.hold(instance, Lane.of([]), { since: span.since, until }, time)
+      drawn.value += 1
+      return
+    }
     if (since >= time || !instances.length) return
-    const until = span.until + length / 2
     const query = {
       vms: instances.join(','),
       since: rfc3339(since),

@@ -1,10 +1,10 @@
 // The connection to /v1/stream: a browser's EventSource, told by `following` what to do.
 
 import { batch } from '@preact/signals'
-import type { Fact } from '../wire.ts'
+import type { Fact, Page } from '../wire.ts'
 import { ask, ProblemError } from './ask.ts'
 import { hear, loadLatest } from './events.ts'
-import { stir, stirAll } from './fleet.ts'
+import { beginWith, loadBounds, stir, stirAll, tell } from './fleet.ts'
 import { follow, type Heard } from './following.ts'
 import { admit, admitted } from './session.ts'
 import { following, head, heard, lostSince } from './state.ts'
@@ -50,6 +50,8 @@ function hearOf(what: Heard): boolean {
     source?.close()
     if (timer !== null) clearTimeout(timer)
     timer = setTimeout(() => void again(), todo.inMillis)
+  } else if (todo.kind === 'connect') {
+    open()
   } else if (todo.kind === 'begin anew') {
     head.value = state.position!
     void loadLatest()
@@ -64,9 +66,10 @@ async function again(): Promise<void> {
   timer = null
   if (!(await admit())) await admitted()
   try {
-    const { position: end } = await ask('/v1/events?limit=1')
-    if (end < (following.peek().position ?? 0)) hearOf({ kind: 'rewound', head: end })
-    else open()
+    const { body, position } = await ask<Page<Fact>>('/v1/events?limit=1')
+    const [first] = body.items
+    beginWith(first)
+    hearOf({ kind: 'bounds', first: first?.position ?? 1, head: position })
   } catch (error) {
     if (error instanceof ProblemError && error.status === 401) return void again()
     hearOf({ kind: 'failed', closed: true })
@@ -94,4 +97,6 @@ function hand(): void {
     hear(facts)
     stir(facts)
   })
+  // The log begins later from then on.
+  if (facts.some((fact) => fact.kind === 'LogPruned')) void loadBounds().catch(tell)
 }

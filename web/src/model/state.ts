@@ -25,6 +25,8 @@ export const now = signal(Date.now())
 export const heard = signal(Date.now())
 /** When the log begins. */
 export const begin = signal<number | null>(null)
+/** The earliest time that is asked of. */
+export const earliest = signal(0)
 
 export const fleet = signal<readonly Vm[]>([])
 export const hosts = signal<readonly Host[]>([])

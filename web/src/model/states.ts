@@ -16,7 +16,7 @@ export const LOOKS: Readonly<Record<string, Look>> = {
   PAUSED: look(2, 'P', 'paused', 'slants'),
   SHUTDOWN: look(3, 'O', 'shut off', 'dots'),
   CRASHED: look(4, 'X', 'crashed', 'crosses'),
-  SUSPENDED: look(5, 'S', 'saved', 'bars'),
+  SUSPENDED: look(5, 'S', 'suspended', 'bars'),
   NOSTATE: look(6, 'N', 'no state', 'outline'),
   UNKNOWN: look(7, '?', 'unknown', 'hatch'),
   MIXED: look(8, '~', 'several', 'checks'),

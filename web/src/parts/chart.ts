@@ -4,7 +4,7 @@ import { useSignal, useSignalEffect } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import uPlot from 'uplot'
 import { ask, to } from '../model/ask.ts'
-import { begin, theme, utc } from '../model/state.ts'
+import { earliest, theme, utc } from '../model/state.ts'
 import { clock, read, rfc3339 } from '../model/time.ts'
 import { html } from './html.ts'
 
@@ -19,7 +19,7 @@ export function Chart({ length, until }: { length: number; until: number }) {
   useSignalEffect(() => {
     const { length, until } = wanted.value
     if (!until) return
-    const since = Math.max(until - length, (begin.peek() ?? 0) - 1000)
+    const since = Math.max(until - length, earliest.peek())
     void ask<Growth>(to('/v1/growth', { since: rfc3339(since), until: rfc3339(until), steps: STEPS })).then(({ body }) => {
       const points = body.items
       data.value = [

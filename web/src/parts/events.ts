@@ -11,9 +11,9 @@ const ROW = 34
 const MORE = 5
 
 const SIGNS: readonly (readonly [RegExp, string, string])[] = [
-  [/^(Lifecycle|Reboot|Watchdog|IoError|ControlError)/, '◆', 'event'],
+  [/^(Lifecycle|Reboot|Watchdog|IOError|ControlError|PowerManagement|MemoryFailure)/, '◆', 'event'],
   [/^(StateObserved|HostSwept|Inventory)/, '○', 'observation'],
-  [/^(Stop|Approved|Sent|Confirmed|Refused|Failed|Withdrawn|Expired|LookedAgain)/, '▼', 'command'],
+  [/^(Stop|Approved|Sent|Confirmed|Refused|Failed|Withdrawn|Expired|LookedAgain|Retried|Resolved)/, '▼', 'command'],
   [/^(Gap|Clock)/, '▨', 'gap'],
 ]
 

@@ -4,5 +4,3 @@ import { h, type VNode } from 'preact'
 import htm from 'htm'
 
 export const html = htm.bind(h) as unknown as (strings: TemplateStringsArray, ...values: unknown[]) => VNode
-
-export type Children = VNode | string | number | null | false | undefined | Children[]
