@@ -136,10 +136,6 @@ class Then:
         self.view = view
         self._house = house
 
-    def newest(self, live: Position) -> Position:
-        """What an ETag names: of a past view all that it knows, else what was found to bear on the answer."""
-        return self.view.position if self.view.then else live
-
     async def moment(self, text: str, name: str) -> Moment:
         """Read a time or a position."""
         return await read_moment(self._house, text, name)

@@ -236,11 +236,11 @@ class Store:
 
     def some(self, queries: Iterable[sa.Select[Any]]) -> list[list[Entry]]:
         """The entries that several queries for rows of HISTORY give, at one moment of the tables."""
-        with self._database.read() as connection:
+        with damage(), self._database.read() as connection:
             return [[entry_of(row) for row in connection.execute(query).mappings()] for query in queries]
 
     def _entries(self, *conditions: sa.ColumnElement[bool]) -> list[Entry]:
-        with self._database.read() as connection:
+        with damage(), self._database.read() as connection:
             return [entry_of(row) for row in connection.execute(sa.select(HISTORY).where(*conditions)).mappings()]
 
     def _write(

@@ -13,6 +13,7 @@ from es_power.projections.follower import Follower
 from es_power.projections.power_state import digest
 from es_power.projections.reader import next_batch, read_models
 from es_power.projections.store import Store
+from es_power.projections.tables import HISTORY
 from es_power.testing.facts import Facts, vm
 
 
@@ -58,6 +59,13 @@ async def test_damaged_tables_are_named_with_the_mend_and_made_anew_by_a_service
     replayed, _ = await read_models(log)
 
     assert digest(follower.models.fleet) == digest(replayed.fleet)
+
+
+async def test_a_history_that_is_damaged_is_named_with_the_mend(log: SqlLog) -> None:
+    execute(log, "UPDATE history SET power_state = 'XX'")
+
+    with pytest.raises(TablesDamagedError, match=r"replay --rebuild"):
+        Store(log.database).some([sa.select(HISTORY)])
 
 
 async def test_a_question_before_the_checkpoint_is_answered_from_the_start_of_the_log(log: SqlLog) -> None:
