@@ -23,3 +23,9 @@ def is_local(uri: str) -> bool:
     """Whether a URI leads to this machine's own libvirt, so that its boot id is ours."""
     parts = urlsplit(uri)
     return not parts.netloc and parts.scheme.partition("+")[2] in _LOCAL_TRANSPORTS
+
+
+def without_user(uri: str) -> str:
+    """Give a URI as it is recorded: who logs in over there may be a person's name, and a fact is for ever."""
+    parts = urlsplit(uri)
+    return uri.replace(f"//{parts.netloc}", f"//{parts.netloc.rpartition('@')[2]}", 1)

@@ -37,6 +37,7 @@ from es_power.ingest.bridge import EventBridge, Overflow
 from es_power.ingest.clock import JUMP, ClockWatch, clock_state, now, steady
 from es_power.ingest.hypervisor import Announcement, Connection, Hypervisor
 from es_power.ingest.jumps import Jumps
+from es_power.ingest.naming import without_user
 from es_power.ingest.recording import Buffered
 from es_power.ingest.roster import Roster, naming
 from es_power.ingest.stream import OwnStream
@@ -179,7 +180,7 @@ class Observer:
                 epoch=self._roster.epoch,
                 holder=self._how.holder,
                 version=self._how.version,
-                uri=self._hypervisor.uri,
+                uri=without_user(self._hypervisor.uri),
                 host=connection.hostname,
                 driver=self._hypervisor.driver,
                 boot_id=connection.boot_id,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from es_power.ingest.naming import driver_of, is_local
+from es_power.ingest.naming import driver_of, is_local, without_user
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,15 @@ from es_power.ingest.naming import driver_of, is_local
 )
 def test_a_uri_names_its_driver_and_whose_machine_it_is(uri: str, driver: str, local: bool) -> None:
     assert (driver_of(uri), is_local(uri)) == (driver, local)
+
+
+@pytest.mark.parametrize(
+    ("uri", "recorded"),
+    [
+        ("qemu+ssh://alice@kvm-07:2222/system?keyfile=/k", "qemu+ssh://kvm-07:2222/system?keyfile=/k"),
+        ("qemu+ssh://kvm-07/system", "qemu+ssh://kvm-07/system"),
+        ("test:///default", "test:///default"),
+    ],
+)
+def test_a_uri_is_recorded_without_the_user(uri: str, recorded: str) -> None:
+    assert without_user(uri) == recorded
