@@ -14,6 +14,7 @@ bears is a time at any depth.
 """
 
 import csv
+import io
 import json
 import os
 import re
@@ -91,6 +92,8 @@ def write(
         shown = [column for column in columns if column.in_table]
         _write_table(list(rows), shown, out, zone, environ, header=header)
         return
+    if isinstance(out, io.TextIOWrapper) and out.encoding.lower() != "utf-8":
+        out.reconfigure(encoding="utf-8")  # what programs read is not for the terminal
     times = {column.name for column in columns if column.time}
     plain = ({key: _plain(value, times, key) for key, value in row.items()} for row in rows)
     match fmt:

@@ -79,4 +79,4 @@ def _tell(begun: Begun) -> None:
         typer.echo(f"{begun.withdrawn} open stop commands are withdrawn")
     if begun.held:
         hosts = ", ".join(begun.held)
-        typer.echo(f"commands are held on {hosts}: `es-power release HOST` lets them go on")
+        typer.echo(f"commands are held on {hosts}: `es-power release HOST --why ...` lets them go on")

@@ -1,7 +1,7 @@
 """`es-power run`: the service that observes, and with ``--act`` executes what it plans."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +16,8 @@ from es_power.domain.events import Recorded
 from es_power.ingest.hypervisor import Hypervisor
 from es_power.ingest.libvirt import event_loop
 from es_power.log import open_log
+from es_power.log.database import parse_place
+from es_power.log.folders import make_folder
 from es_power.service import Answering, Service, serve
 from es_power.settings import Settings, load
 
@@ -57,6 +59,9 @@ async def _run(settings: Settings, act: bool) -> None:
     hosts = [(host.name, libvirt_hypervisor(host.uri, settings)) for host in settings.hosts]
     # Inside: a second signal would end the process before its socket's file is taken away.
     async with until_stopped():
+        if (place := parse_place(settings.log.path).path) is not None:
+            with suppress(OSError):  # whoever opens the log says what is wrong with it
+                make_folder(place.parent)  # sockets stand beside the log, and are opened before it
         with _answering(settings) as answering:
             async with observing(settings, hosts, act=act, answering=answering) as service:
                 structlog.get_logger().info("observing", hosts=sorted(service.observers), log=settings.log.path)

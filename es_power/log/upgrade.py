@@ -26,6 +26,8 @@ _MIGRATIONS: Final = "es_power.log:migrations"
 _LOCK: Final = int.from_bytes(b"es_power")
 """The number of PostgreSQL's advisory lock for whoever changes the schema."""
 
+_ANOTHERS: Final = "{} holds another program's tables; give the log a place of its own"
+
 _VERSION: Final = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 """alembic's own table, as alembic makes it."""
 
@@ -44,7 +46,7 @@ def ensure_schema(database: Database, *, upgrade_postgres: bool = False) -> None
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         stored = stored_schema(connection, database.place)
         if stored == 0 and tables_in(connection):
-            raise LogNotFoundError(f"{database.place} holds another program's tables; give the log a place of its own")
+            raise LogNotFoundError(_ANOTHERS.format(database.place))
         if 0 < stored < schema.CURRENT:
             if not (database.is_sqlite or upgrade_postgres):
                 raise LogSchemaError(
@@ -64,6 +66,8 @@ def check_schema(database: Database) -> None:
     """Raise LogNotFoundError where there is no log to read, and LogSchemaError where it is newer than this es_power."""
     with database.read() as connection:
         if stored_schema(connection, database.place) == 0:
+            if tables_in(connection):
+                raise LogNotFoundError(_ANOTHERS.format(database.place))
             raise LogNotFoundError(
                 f"there is no log at {database.place}; `es-power run` and `es-power demo` create one"
             )

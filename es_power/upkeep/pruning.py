@@ -30,7 +30,7 @@ from es_power.projections.cutting import cut_off
 from es_power.projections.store import Store
 from es_power.upkeep.backup import BackedUp, back_up
 from es_power.upkeep.cut import Cut
-from es_power.upkeep.remaining import Remaining, remaining
+from es_power.upkeep.remaining import NEAR, Remaining, remaining
 
 _KEPT: Final = sa.Table(
     "kept_records",
@@ -63,8 +63,16 @@ async def prune(log: SqlLog, cut: Cut, destination: Path, *, by: str, at: Timest
     archive = await back_up(log, destination, at=at)
     async with open_log(archive.file) as copy:
         rest = await remaining(copy, cut)
+    if not rest.count:
+        await trio.to_thread.run_sync(archive.file.unlink)
+        raise PruneError(
+            f"nothing of what was observed up to position {cut.position} can go: the last {NEAR} observations of each "
+            "host stay, and what others rest on"
+        )
+    # By its whole name: whoever is sent there may stand in another directory.
+    file = archive.file.absolute()
     while True:
-        position = await _take_out(log, cut, rest, archive.file, by=by, at=at)
+        position = await _take_out(log, cut, rest, file, by=by, at=at)
         if position is not None:
             break
     await trio.to_thread.run_sync(_make_room, log)

@@ -211,3 +211,10 @@ async def test_a_service_waits_for_a_full_disk_and_goes_on(es_power: Machine, sm
     verified = es_power("replay", "--verify", "--log", place)
 
     assert (done.code, verified.code) == (0, 0)
+
+
+def test_a_demo_is_played_in_no_log_that_is_there(es_power: Machine, log: Path) -> None:
+    done = es_power("demo", "--duration", "1", "--vms", "2", "--log", log)
+
+    assert done.code == 2
+    assert "is a log already; name a new one" in " ".join(done.complaints)

@@ -117,3 +117,13 @@ def test_a_token_that_is_none_is_not_revoked(es_power: Machine) -> None:
     nameless = es_power("token", "add", " ", "--log", "log.db")
 
     assert [each.code for each in (unknown, nonsense, nameless)] == [3, 2, 2]
+
+
+async def test_the_first_service_in_a_new_directory_has_its_socket_there(es_power: Machine) -> None:
+    config, place = es_power.home / "config.toml", es_power.home / "new" / "log.db"
+    settings = SETTINGS.format(api=free_port(), metrics=free_port())
+    config.write_text(settings)
+    async with es_power.running("run", "--config", config, "--log", place) as service:
+        await service.says("observing")
+
+        assert place.with_name("log.db.api.sock").is_socket()

@@ -373,3 +373,13 @@ def test_any_name_takes_one_printable_line_of_a_table(name):
     assert len(lines) == 2
     assert lines[1].isprintable()
     assert lines[1].endswith(".")
+
+
+@pytest.mark.parametrize("fmt", [each for each in Format if each is not Format.TABLE])
+def test_what_programs_read_is_utf_8_whatever_the_terminal_has(fmt):
+    data = io.BytesIO()
+    out = io.TextIOWrapper(data, encoding="ascii", errors="backslashreplace")
+    write([{"name": "café ☕"}], [Column("name")], fmt, out)
+    out.flush()
+
+    assert "café ☕" in data.getvalue().decode()

@@ -229,15 +229,17 @@ async def test_a_log_that_was_never_signed_is_not_pruned(tmp_path: Path) -> None
             await find_cut(log, LATER)
 
 
-async def test_a_log_of_which_nothing_that_was_observed_goes_is_pruned(tmp_path: Path) -> None:
+async def test_a_log_of_which_nothing_that_was_observed_can_go_is_left_as_it_is(tmp_path: Path) -> None:
     story = Tale()
     story.vouch(WEB, VmState.STOPPED)
     seal(story)
     await write(story, tmp_path / "log.db")
     async with open_log(tmp_path / "log.db", mode="write") as log:
-        await prune_before(log, LATER, tmp_path)
+        with pytest.raises(PruneError, match="nothing of what was observed up to position 1 can go"):
+            await prune_before(log, LATER, tmp_path)
 
-        assert await checked(log) == 1
+        assert await checked(log) is None
+    assert not list(tmp_path.glob("until-*"))
 
 
 async def test_a_stop_that_is_not_in_the_log_yet_keeps_what_calls_for_it(tmp_path: Path) -> None:
@@ -293,11 +295,18 @@ def test_killed_at_any_moment_the_log_is_as_it_was_or_as_it_will_be(place: Path,
     trio.run(after)
 
 
-async def test_a_service_goes_on_over_a_prune_and_starts_on_a_pruned_log(tmp_path: Path) -> None:
+async def test_a_service_goes_on_over_a_prune_and_starts_on_a_pruned_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remaining, "NEAR", 1)
     place, host = tmp_path / "log.db", FakeHypervisor()
     guest = host.add("web-1", state=1, reason=1)
     async with open_log(place, mode="write") as log:
         async with running(log, host) as service:
+            await seen(log, service, guest, PowerState.RUNNING)
+            host.suspend(guest)
+            await seen(log, service, guest, PowerState.PAUSED)
+            host.resume(guest)
             await seen(log, service, guest, PowerState.RUNNING)
             for state in (VmState.STOPPED, VmState.ACTIVE):
                 await declare(log, [(guest, state, None)], by="alice", why="", at=LATER)
