@@ -348,7 +348,10 @@ def check_directory(folder, key):
         unchecked.append("events.jsonl: its layout.json is of another es_power than this verifier")
         return f"{len(proofs)} records were looked at", wrong, unchecked
     facts, told = Facts(proofs, json.loads(files["layout.json"]), json.loads(files["labels.json"])), set()
-    for number, line in enumerate(files["events.jsonl"].decode().split("\n")[:-1], 1):
+    *lines, rest = files["events.jsonl"].decode().split("\n")
+    if rest:
+        wrong.append(f"events.jsonl, line {len(lines) + 1}: it has no end, so it was cut off, or added")
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
             facts.check(row)

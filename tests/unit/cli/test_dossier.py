@@ -105,6 +105,13 @@ def test_a_fact_that_was_left_out_or_added_is_found(dossier: Path, key: str) -> 
     assert [each.partition(":")[0] for each in wrong] == [f"events.jsonl, line {len(lines)}", f"record {row['record']}"]
 
 
+def test_a_last_line_without_an_end_is_found(dossier: Path, key: str) -> None:
+    lines = (dossier / "events.jsonl").read_text().splitlines()
+    wrong = found(dossier, key, "\n".join([*lines, '{"forged": true}']))
+
+    assert wrong == [f"events.jsonl, line {len(lines) + 1}: it has no end, so it was cut off, or added"]
+
+
 def test_what_was_damaged_on_the_way_is_named(dossier: Path, key: str) -> None:
     (dossier / "gaps.jsonl").write_text("")
     _, wrong, _ = offline.check_directory(dossier, key)
@@ -170,6 +177,14 @@ def test_from_the_command_line_it_says_what_is_wrong(
         "NOT all is as it was signed",
     ]
     assert err.endswith("README.md: this is not the file that was written\n")
+
+
+def found(folder: Path, key: str, text: str, file: str = "events.jsonl") -> list[str]:
+    """Change a file and the manifest, and give what the verifier names."""
+    (folder / file).write_text(text)
+    rewrite_manifest(folder)
+    _, wrong, unchecked = offline.check_directory(folder, key)
+    return [*wrong, *unchecked]
 
 
 def rewrite_manifest(folder: Path) -> None:
