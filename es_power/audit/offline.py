@@ -189,6 +189,17 @@ def check(proof, key):
     return size
 
 
+def parse(text):
+    """What a text of JSON says. Of two values with one name Python takes the last, and a reader perhaps the first."""
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs):
+    if len(said := dict(pairs)) != len(pairs):
+        raise BadProofError("a name stands twice in one object")
+    return said
+
+
 def _hex(text, size):
     if len(data := bytes.fromhex(text)) != size:
         raise BadProofError(f"{text!r} is not of {size} bytes")
@@ -335,11 +346,11 @@ def rfc3339(nanoseconds):
 def check_directory(folder, key):
     """Check all that `es-power audit export` wrote; give a summary, what is wrong, and what could not be checked."""
     wrong, unchecked, files = [], [], {}
-    for name, digest in json.loads(_read(folder, "manifest.json"))["sha256"].items():
+    for name, digest in parse(_read(folder, "manifest.json"))["sha256"].items():
         files[name] = _read(folder, name)
         if hashlib.sha256(files[name]).hexdigest() != digest:
             wrong.append(f"{name}: this is not the file that was written")
-    for proof in (proofs := json.loads(files["proofs.json"])):
+    for proof in (proofs := parse(files["proofs.json"])):
         try:
             check(proof, key)
         except BadProofError as error:
@@ -347,13 +358,13 @@ def check_directory(folder, key):
     if hashlib.sha256(files["layout.json"]).hexdigest() != LAYOUT:
         unchecked.append("events.jsonl: its layout.json is of another es_power than this verifier")
         return f"{len(proofs)} records were looked at", wrong, unchecked
-    facts, told = Facts(proofs, json.loads(files["layout.json"]), json.loads(files["labels.json"])), set()
+    facts, told = Facts(proofs, parse(files["layout.json"]), parse(files["labels.json"])), set()
     *lines, rest = files["events.jsonl"].decode().split("\n")
     if rest:
         wrong.append(f"events.jsonl, line {len(lines) + 1}: it has no end, so it was cut off, or added")
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
+            row = parse(line)
             facts.check(row)
             told.add(row["record"])
         except BadProofError as error:
@@ -395,7 +406,7 @@ def main():
                 code = 4 if wrong else code or bool(unchecked)
                 continue
             with open(name, encoding="utf-8") as file:
-                content = json.load(file)
+                content = parse(file.read())
             for proof in content if isinstance(content, list) else [content]:
                 size = check(proof, options.key)
                 print(f"{name}: record {proof['position']} of {proof['stream']!r} is in the log of {size} records")

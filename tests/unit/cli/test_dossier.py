@@ -112,6 +112,30 @@ def test_a_last_line_without_an_end_is_found(dossier: Path, key: str) -> None:
     assert wrong == [f"events.jsonl, line {len(lines) + 1}: it has no end, so it was cut off, or added"]
 
 
+def test_a_name_that_stands_twice_is_found(dossier: Path, key: str) -> None:
+    """Python takes the last value, and whoever reads the line perhaps the first."""
+    lines = (dossier / "events.jsonl").read_text().splitlines(keepends=True)
+    twice = [*lines[:5], lines[5].replace('"data":', '"data": {"forged": 1}, "data":'), *lines[6:]]
+
+    assert "events.jsonl, line 6: a name stands twice in one object" in found(dossier, key, "".join(twice))
+
+
+@pytest.mark.parametrize("file", ["proofs.json", "labels.json", "layout.json", "manifest.json"])
+def test_a_name_that_stands_twice_is_found_in_every_file(
+    dossier: Path, key: str, file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = dossier / file
+    path.write_text(path.read_text().replace("{", '{"sha256": {}, "sha256": {}, ', 1))
+    if file == "layout.json":
+        monkeypatch.setattr(offline, "LAYOUT", sha256(path.read_bytes()).hexdigest())
+    if file != "manifest.json":
+        rewrite_manifest(dossier)
+    monkeypatch.setattr(sys, "argv", ["verify.py", "--key", key, str(dossier)])
+
+    assert offline.main() == 4
+    assert capsys.readouterr().err == f"{dossier}: a name stands twice in one object\n"
+
+
 def test_what_was_damaged_on_the_way_is_named(dossier: Path, key: str) -> None:
     (dossier / "gaps.jsonl").write_text("")
     _, wrong, _ = offline.check_directory(dossier, key)
