@@ -267,13 +267,33 @@ class Facts:
     def __init__(self, proofs, layout, labels):
         self._proofs = {proof["position"]: proof for proof in proofs}
         self._versions = {(proof["stream"], proof["version"]): proof for proof in proofs}
+        self._named = set()  # stream and version of inventories
         self._layout = layout
         self._labels = {each["id"]: each for each in labels}
 
+    def owed(self, proof, instances):
+        """Record and index of the lines that a record has to have; of a sweep, where VMs were asked for, one for each.
+
+        An inventory may be there for the sake of the sweeps that name it, which say nothing of other VMs then.
+        """
+        position, kind = proof["position"], proof["topic"].partition(":")[0]
+        if instances and kind == "HostSwept":
+            sweep = self._values(proof["topic"], bytes.fromhex(proof["state"]))
+            self._named.add((proof["stream"], sweep["inventory"]))
+            listed, asked = self._listed(proof, sweep), [uuid.UUID(each).bytes for each in instances]
+            return {(position, listed.index(each)) for each in asked if each in listed} or {(position, -1)}
+        is_named = (proof["stream"], proof["version"]) in self._named
+        return set() if kind == "InventoryRecorded" and is_named else {(position, -1)}
+
+    def place(self, row):
+        """Record and index of a line; -1 where it is no part of a sweep of this log."""
+        if (proof := self._proofs.get(row["record"])) is None:
+            raise BadProofError("there is no proof of its record that holds")
+        return row["record"], row.get("index", -1) if proof["topic"].startswith("HostSwept:") else -1
+
     def check(self, row):
         """BadProofError where a line of `events.jsonl` is not what its record says; UncheckedError."""
-        if (proof := self._proofs.get(row["record"])) is None:
-            raise BadProofError("there is no proof of its record")
+        proof = self._proofs[self.place(row)[0]]
         # As text: to Python, 1 and true are the same.
         if json.dumps(self._row(proof, row), sort_keys=True) != json.dumps(row, sort_keys=True):
             raise BadProofError("its record says something else")
@@ -303,14 +323,17 @@ class Facts:
 
     def _part(self, proof, sweep, index):
         """What a sweep says of the VM at a place of its inventory."""
-        if (listed := self._versions.get((proof["stream"], sweep["inventory"]))) is None:
-            raise UncheckedError("the inventory that the sweep names is not in the directory")
+        listed = self._listed(proof, sweep)
         odd = {place: answer for place, *answer in sweep["odd"]}
         state, reason = odd.get(index, sweep["states"][2 * index : 2 * index + 2])
-        instance = self._values(listed["topic"], bytes.fromhex(listed["state"]))["instances"][index]
         rest = {name: fallback[0] for name, _, *fallback in self._layout["StateObserved:1"] if fallback}
         same = {name: sweep[name] for name in ("observed_at", "asked_at", "connection", "number")}
-        return {**rest, **same, "instance": instance, "state": state, "reason": reason, "trigger": "sweep"}
+        return {**rest, **same, "instance": listed[index], "state": state, "reason": reason, "trigger": "sweep"}
+
+    def _listed(self, proof, sweep):
+        if (listed := self._versions.get((proof["stream"], sweep["inventory"]))) is None:
+            raise UncheckedError("the inventory that the sweep names is not in the directory")
+        return self._values(listed["topic"], bytes.fromhex(listed["state"]))["instances"]
 
     def _told(self, kind, value, said):
         if kind == "label" and value is not None:
@@ -345,14 +368,15 @@ def rfc3339(nanoseconds):
 
 def check_directory(folder, key):
     """Check all that `es-power audit export` wrote; give a summary, what is wrong, and what could not be checked."""
-    wrong, unchecked, files = [], [], {}
-    for name, digest in parse(_read(folder, "manifest.json"))["sha256"].items():
+    wrong, unchecked, proofs, files, manifest = [], [], [], {}, parse(_read(folder, "manifest.json"))
+    for name, digest in manifest["sha256"].items():
         files[name] = _read(folder, name)
         if hashlib.sha256(files[name]).hexdigest() != digest:
             wrong.append(f"{name}: this is not the file that was written")
-    for proof in (proofs := parse(files["proofs.json"])):
+    for proof in parse(files["proofs.json"]):
         try:
             check(proof, key)
+            proofs.append(proof)
         except BadProofError as error:
             wrong.append(f"record {proof['position']}: {error}")
     if hashlib.sha256(files["layout.json"]).hexdigest() != LAYOUT:
@@ -365,21 +389,33 @@ def check_directory(folder, key):
     for number, line in enumerate(lines, 1):
         try:
             row = parse(line)
+            place = facts.place(row)
             facts.check(row)
-            told.add(row["record"])
+            told.add(place)
         except BadProofError as error:
             wrong.append(f"events.jsonl, line {number}: {error}")
         except UncheckedError as error:
-            told.add(row["record"])
+            told.add(place)
             unchecked.append(f"events.jsonl, line {number}: {error}")
         except NO_PROOF as error:
             wrong.append(f"events.jsonl, line {number}: it is no fact: {error!r}")
-    # An inventory may be there for the sake of the sweeps that name it.
-    owed = [each["position"] for each in proofs if not each["topic"].startswith("InventoryRecorded:")]
-    wrong += [f"record {each}: events.jsonl lacks it, or has it changed" for each in owed if each not in told]
-    first, last = min(told, default=1), max(told, default=0)
-    between = "all between them" if len(told) == last - first + 1 else "some between them were not exported"
-    return f"{len(told)} records were looked at, {first} to {last}; {between}", wrong, unchecked
+    records, owed, instances = {record for record, _ in told}, set(), manifest["instances"]
+    for proof in sorted(proofs, key=lambda each: each["topic"].startswith("InventoryRecorded:")):  # sweeps name them
+        try:
+            owed |= facts.owed(proof, instances)
+        except UncheckedError:  # then each line of it that is there was said to be unchecked
+            position = proof["position"]
+            owed |= {each for each in told if each[0] == position} or {(position, -1)}
+    wrong += [f"{_line(*each)}: events.jsonl lacks it, or has it changed" for each in sorted(owed - told)]
+    wrong += [f"{_line(*each)}: events.jsonl has it, and the manifest does not" for each in sorted(told - owed)]
+    first, last = min(records, default=1), max(records, default=0)
+    between = "all between them" if len(records) == last - first + 1 else "some between them were not exported"
+    about = f", about {', '.join(instances)}" if instances else ""
+    return f"{len(records)} records were looked at, {first} to {last}{about}; {between}", wrong, unchecked
+
+
+def _line(record, index):
+    return f"record {record}" if index < 0 else f"record {record}, index {index}"
 
 
 def _read(folder, name):

@@ -8,12 +8,13 @@ from contextlib import redirect_stdout
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from es_power.audit import offline
 from es_power.cli import main
-from tests.unit.story import WEB
+from tests.unit.story import DB, WEB
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,41 @@ def test_a_fact_that_was_left_out_or_added_is_found(dossier: Path, key: str) -> 
     _, wrong, _ = offline.check_directory(dossier, key)
 
     assert [each.partition(":")[0] for each in wrong] == [f"events.jsonl, line {len(lines)}", f"record {row['record']}"]
+
+
+def test_an_inventory_that_was_left_out_is_found(dossier: Path, key: str) -> None:
+    lines = (dossier / "events.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if '"type": "InventoryRecorded"' not in line or "observer/a/" not in line]
+    gone = [json.loads(line)["record"] for line in lines if line not in kept]
+    wrong = found(dossier, key, "".join(kept))
+
+    assert gone
+    assert wrong[: len(gone)] == [f"record {each}: events.jsonl lacks it, or has it changed" for each in gone]
+    # Nor where the manifest says that only VMs were asked for, of whom no inventory is owed.
+    for instances in ([str(WEB)], [str(UUID(int=0))]):
+        manifest = json.loads((dossier / "manifest.json").read_text())
+        (dossier / "manifest.json").write_text(json.dumps({**manifest, "instances": instances}))
+        _, wrong, _ = offline.check_directory(dossier, key)
+        assert any("has it, and the manifest does not" in each or "lacks it" in each for each in wrong)
+
+
+def test_what_sweeps_say_of_one_of_two_vms_is_not_left_out(made: tuple[Path, str], tmp_path: Path) -> None:
+    folder, key = tmp_path / "two", made[1]
+    run("audit", "export", folder, "--vm", WEB, "--vm", DB, "--log", made[0] / "log.db")
+    lines = (folder / "events.jsonl").read_text().splitlines(keepends=True)
+    summary, *wrong = offline.check_directory(folder, key)
+    assert wrong == [[], []]
+    assert f", about {WEB}, {DB}; " in summary
+
+    rows = [json.loads(line) for line in lines]
+    swept = [(row["record"], row["index"]) for row in rows if "index" in row and row["data"]["instance"] == str(DB)]
+    kept = [line for line, row in zip(lines, rows, strict=True) if (row["record"], row.get("index")) not in swept]
+    wrong = found(folder, key, "".join(kept))
+
+    assert len(swept) > 1
+    assert wrong == [
+        f"record {record}, index {index}: events.jsonl lacks it, or has it changed" for record, index in swept
+    ]
 
 
 def test_a_last_line_without_an_end_is_found(dossier: Path, key: str) -> None:
