@@ -114,7 +114,7 @@ class UncheckedError(Exception):
 
 def record_hash(proof):
     """The hash of the record's bytes after the record before it."""
-    topic, state = proof["topic"].encode(), bytes.fromhex(proof["state"])
+    topic, state = proof["topic"].encode(), _hex(proof["state"])
     prefix = struct.pack(
         ">B32s16sQQqI",
         1,
@@ -200,9 +200,10 @@ def _once(pairs):
     return said
 
 
-def _hex(text, size):
-    if len(data := bytes.fromhex(text)) != size:
-        raise BadProofError(f"{text!r} is not of {size} bytes")
+def _hex(text, size=None):
+    data = bytes.fromhex(text)  # which passes over blanks
+    if data.hex() != text or size not in {None, len(data)}:
+        raise BadProofError(f"{text!r} is not the hexadecimal of {size or 'some'} bytes")
     return data
 
 
@@ -278,7 +279,7 @@ class Facts:
         """
         position, kind = proof["position"], proof["topic"].partition(":")[0]
         if instances and kind == "HostSwept":
-            sweep = self._values(proof["topic"], bytes.fromhex(proof["state"]))
+            sweep = self._values(proof["topic"], _hex(proof["state"]))
             self._named.add((proof["stream"], sweep["inventory"]))
             listed, asked = self._listed(proof, sweep), [uuid.UUID(each).bytes for each in instances]
             return {(position, listed.index(each)) for each in asked if each in listed} or {(position, -1)}
@@ -300,7 +301,7 @@ class Facts:
 
     def _row(self, proof, row):
         where = {name: proof[name] for name in ("position", "stream", "version")}
-        topic, state, recorded = proof["topic"], bytes.fromhex(proof["state"]), proof["recorded_at_ns"]
+        topic, state, recorded = proof["topic"], _hex(proof["state"]), proof["recorded_at_ns"]
         values = self._values(topic, state)
         if topic.startswith("FactImported:"):
             where = {name: values[name] for name in where}
@@ -333,7 +334,7 @@ class Facts:
     def _listed(self, proof, sweep):
         if (listed := self._versions.get((proof["stream"], sweep["inventory"]))) is None:
             raise UncheckedError("the inventory that the sweep names is not in the directory")
-        return self._values(listed["topic"], bytes.fromhex(listed["state"]))["instances"]
+        return self._values(listed["topic"], _hex(listed["state"]))["instances"]
 
     def _told(self, kind, value, said):
         if kind == "label" and value is not None:
@@ -352,9 +353,10 @@ class Facts:
         if row is None or (row["whole"] == "" and is_cut):
             raise UncheckedError(f"{said!r} cannot be compared: its salt is not there, or it was cut long ago")
         # Fixed lengths: else a part of the text could be taken for salt, or for the hash of a longer one.
-        if len(row["salt"]) != 32 or (row["whole"] is not None and (len(row["whole"]) != 64 or not is_cut)):
-            raise BadProofError(f"{said!r} has a salt or a hash that is none")
-        if hashlib.sha256(bytes.fromhex(row["salt"] + (row["whole"] or "")) + said.encode()).digest() != digest:
+        salt, whole = _hex(row["salt"], 16), b"" if row["whole"] in {None, ""} else _hex(row["whole"], 32)
+        if row["whole"] is not None and not is_cut:
+            raise BadProofError(f"{said!r} has the hash of a longer text")
+        if hashlib.sha256(salt + whole + said.encode()).digest() != digest:
             raise BadProofError(f"{said!r} is not the text that it was recorded with")
         return said
 

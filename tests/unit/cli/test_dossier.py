@@ -172,6 +172,29 @@ def test_a_name_that_stands_twice_is_found_in_every_file(
     assert capsys.readouterr().err == f"{dossier}: a name stands twice in one object\n"
 
 
+@pytest.mark.parametrize("salt", ["blanks", "capitals", "short"])
+def test_a_salt_is_sixteen_bytes_in_one_way(dossier: Path, key: str, salt: str) -> None:
+    """Else what it lacks could stand at the begin of the text."""
+    labels = json.loads((dossier / "labels.json").read_text())
+    for each in labels:
+        true = each["salt"]
+        each["salt"] = {"blanks": f"{true[:-2]}  ", "capitals": f"{true} ".upper(), "short": true[:-2]}[salt]
+    wrong = found(dossier, key, json.dumps(labels), "labels.json")
+
+    assert any("is not the hexadecimal of 16 bytes" in each for each in wrong)
+
+
+def test_a_text_cannot_begin_with_the_end_of_its_salt(dossier: Path, key: str) -> None:
+    """As it could while of a salt with blanks only the length of its text was looked at."""
+    row = {"id": 1, "salt": "00" * 15 + "  ", "whole": None}
+    digest = sha256(bytes(15) + b"xnot needed").digest()
+
+    with pytest.raises(offline.BadProofError, match="hexadecimal of 16 bytes"):
+        offline.Facts([], {}, [row])._text(1, digest, "xnot needed")
+    with pytest.raises(offline.BadProofError, match="hexadecimal of 32 bytes"):
+        offline.Facts([], {}, [{**row, "salt": "00" * 16, "whole": "0" * 62 + "  "}])._text(1, digest, "x" * 256)
+
+
 def test_what_was_damaged_on_the_way_is_named(dossier: Path, key: str) -> None:
     (dossier / "gaps.jsonl").write_text("")
     _, wrong, _ = offline.check_directory(dossier, key)
