@@ -386,12 +386,15 @@ def check_directory(folder, key):
         return f"{len(proofs)} records were looked at", wrong, unchecked
     facts, told = Facts(proofs, parse(files["layout.json"]), parse(files["labels.json"])), set()
     *lines, rest = files["events.jsonl"].decode().split("\n")
+    place = (0, -1)
     if rest:
         wrong.append(f"events.jsonl, line {len(lines) + 1}: it has no end, so it was cut off, or added")
     for number, line in enumerate(lines, 1):
         try:
             row = parse(line)
-            place = facts.place(row)
+            before, place = place, facts.place(row)
+            if place <= before:
+                wrong.append(f"events.jsonl, line {number}: it is there twice, or before its turn, or the one above is")
             facts.check(row)
             told.add(place)
         except BadProofError as error:

@@ -141,6 +141,22 @@ def test_what_sweeps_say_of_one_of_two_vms_is_not_left_out(made: tuple[Path, str
     ]
 
 
+def test_a_line_that_is_there_twice_or_in_another_place_is_found(made: tuple[Path, str], tmp_path: Path) -> None:
+    folder, key = tmp_path / "two", made[1]
+    run("audit", "export", folder, "--vm", DB, "--vm", WEB, "--log", made[0] / "log.db")
+    lines = (folder / "events.jsonl").read_text().splitlines(keepends=True)
+    swept = next(number for number, line in enumerate(lines) if '"index": 1' in line)
+    said = "it is there twice, or before its turn, or the one above is"
+    for changed, numbers in {
+        "twice": ([*lines[:4], lines[3], *lines[4:]], [5]),
+        "at the end": ([*lines, lines[3]], [len(lines) + 1]),
+        "swapped": ([lines[0], lines[9], *lines[2:9], lines[1], *lines[10:]], [3, 10]),
+        "of one sweep": ([*lines[: swept - 1], lines[swept], lines[swept - 1], *lines[swept + 1 :]], [swept + 1]),
+    }.values():
+        wrong = found(folder, key, "".join(changed))
+        assert [each for each in wrong if said in each] == [f"events.jsonl, line {each}: {said}" for each in numbers]
+
+
 def test_a_last_line_without_an_end_is_found(dossier: Path, key: str) -> None:
     lines = (dossier / "events.jsonl").read_text().splitlines()
     wrong = found(dossier, key, "\n".join([*lines, '{"forged": true}']))
