@@ -179,6 +179,8 @@ def check(proof, key):
     size, root = signed_tree(proof["note"], key)
     if stream_id(proof["stream"]) != proof["stream_id"]:
         raise BadProofError("the stream is not called so")
+    if any(isinstance(each, bool) for each in proof.values()):
+        raise BadProofError("a number is none")
     leaf = record_hash(proof)
     if leaf.hex() != proof["hash"]:
         raise BadProofError("the record is not the one of this hash")
@@ -290,7 +292,10 @@ class Facts:
         """Record and index of a line; -1 where it is no part of a sweep of this log."""
         if (proof := self._proofs.get(row["record"])) is None:
             raise BadProofError("there is no proof of its record that holds")
-        return row["record"], row.get("index", -1) if proof["topic"].startswith("HostSwept:") else -1
+        index = row.get("index", -1) if proof["topic"].startswith("HostSwept:") else -1
+        if type(row["record"]) is not int or type(index) is not int:
+            raise BadProofError("its record or its index is none")  # to Python, 1 and true are the same
+        return row["record"], index
 
     def check(self, row):
         """BadProofError where a line of `events.jsonl` is not what its record says; UncheckedError."""
@@ -324,7 +329,8 @@ class Facts:
 
     def _part(self, proof, sweep, index):
         """What a sweep says of the VM at a place of its inventory."""
-        listed = self._listed(proof, sweep)
+        if not 0 <= index < len(listed := self._listed(proof, sweep)):
+            raise BadProofError("the sweep has no VM of its index")
         odd = {place: answer for place, *answer in sweep["odd"]}
         state, reason = odd.get(index, sweep["states"][2 * index : 2 * index + 2])
         rest = {name: fallback[0] for name, _, *fallback in self._layout["StateObserved:1"] if fallback}

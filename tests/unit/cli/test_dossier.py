@@ -157,6 +157,27 @@ def test_a_line_that_is_there_twice_or_in_another_place_is_found(made: tuple[Pat
         assert [each for each in wrong if said in each] == [f"events.jsonl, line {each}: {said}" for each in numbers]
 
 
+@pytest.mark.parametrize("index", [-2, 2, True, 1.0, None, "1"])
+def test_an_index_is_the_vms_own_place_in_its_sweep(made: tuple[Path, str], tmp_path: Path, index: object) -> None:
+    """To Python, the last but one of two is the first, and true is one."""
+    folder, key = tmp_path / "two", made[1]
+    run("audit", "export", folder, "--vm", DB, "--vm", WEB, "--log", made[0] / "log.db")
+    lines = (folder / "events.jsonl").read_text().splitlines(keepends=True)
+    true = '"index": 0' if index == -2 else '"index": 1'
+    number = next(number for number, line in enumerate(lines) if true in line)
+    lines[number] = lines[number].replace(true, f'"index": {json.dumps(index)}')
+    wrong = found(folder, key, "".join(lines))
+
+    assert wrong[0].startswith(f"events.jsonl, line {number + 1}: ")
+
+
+def test_a_record_is_named_by_a_number(dossier: Path, key: str) -> None:
+    text = (dossier / "events.jsonl").read_text()
+    wrong = found(dossier, key, text.replace('"record": 1,', '"record": true,'))
+
+    assert wrong[0] == "events.jsonl, line 1: its record or its index is none"
+
+
 def test_a_last_line_without_an_end_is_found(dossier: Path, key: str) -> None:
     lines = (dossier / "events.jsonl").read_text().splitlines()
     wrong = found(dossier, key, "\n".join([*lines, '{"forged": true}']))
