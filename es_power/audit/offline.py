@@ -115,16 +115,9 @@ class UncheckedError(Exception):
 def record_hash(proof):
     """The hash of the record's bytes after the record before it."""
     topic, state = proof["topic"].encode(), _hex(proof["state"])
-    prefix = struct.pack(
-        ">B32s16sQQqI",
-        1,
-        _hex(proof["previous"], 32),
-        _hex(proof["stream_id"], 16),
-        proof["version"],
-        proof["position"],
-        proof["recorded_at_ns"],
-        len(topic),
-    )
+    before, stream = _hex(proof["previous"], 32), _hex(proof["stream_id"], 16)
+    numbers = proof["version"], proof["position"], proof["recorded_at_ns"]
+    prefix = struct.pack(">B32s16sQQqI", 1, before, stream, *numbers, len(topic))
     return hashlib.sha256(prefix + topic + state).digest()
 
 
@@ -410,19 +403,32 @@ def check_directory(folder, key):
             unchecked.append(f"events.jsonl, line {number}: {error}")
         except NO_PROOF as error:
             wrong.append(f"events.jsonl, line {number}: it is no fact: {error!r}")
-    records, owed, instances = {record for record, _ in told}, set(), manifest["instances"]
+    if any(proof["note"].encode() != files["checkpoint"] for proof in proofs) or (files["checkpoint"] and not proofs):
+        wrong.append("checkpoint: it is not the one that the proofs lead to")
+    wrong += _compared(facts, proofs, told, manifest)
+    records, instances = {record for record, _ in told}, manifest["instances"]
+    first, last = min(records, default=1), max(records, default=0)
+    between = "all between them" if len(records) == last - first + 1 else "some between them were not exported"
+    about = f", about {', '.join(instances)}" if instances else ""
+    return f"{len(records)} records were looked at, {first} to {last}{about}; {between}", wrong, unchecked
+
+
+def _compared(facts, proofs, told, manifest):
+    """What is wrong with the lines that are there, and with the manifest, by those that there have to be."""
+    owed, instances, after, until = set(), manifest["instances"], manifest["after"], manifest["until"]
     for proof in sorted(proofs, key=lambda each: each["topic"].startswith("InventoryRecorded:")):  # sweeps name them
         try:
             owed |= facts.owed(proof, instances)
         except UncheckedError:  # then each line of it that is there was said to be unchecked
             position = proof["position"]
             owed |= {each for each in told if each[0] == position} or {(position, -1)}
-    wrong += [f"{_line(*each)}: events.jsonl lacks it, or has it changed" for each in sorted(owed - told)]
-    wrong += [f"{_line(*each)}: events.jsonl has it, and the manifest does not" for each in sorted(told - owed)]
-    first, last = min(records, default=1), max(records, default=0)
-    between = "all between them" if len(records) == last - first + 1 else "some between them were not exported"
-    about = f", about {', '.join(instances)}" if instances else ""
-    return f"{len(records)} records were looked at, {first} to {last}{about}; {between}", wrong, unchecked
+    yield from (f"{_line(*each)}: events.jsonl lacks it, or has it changed" for each in sorted(owed - told))
+    yield from (f"{_line(*each)}: events.jsonl has it, and the manifest does not" for each in sorted(told - owed))
+    records = {record for record, _ in owed}
+    gone = {int(record) for record in manifest["unreadable"] if after < int(record) <= until} - records
+    is_whole = instances or len(records) + len(gone) == until - after
+    if manifest["facts"] != len(owed) or not is_whole or not all(after < record <= until for record in records):
+        yield "manifest.json: `facts`, `after` and `until` are not those of the records"
 
 
 def _line(record, index):

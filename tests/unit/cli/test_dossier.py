@@ -2,9 +2,10 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
@@ -176,6 +177,36 @@ def test_a_record_is_named_by_a_number(dossier: Path, key: str) -> None:
     wrong = found(dossier, key, text.replace('"record": 1,', '"record": true,'))
 
     assert wrong[0] == "events.jsonl, line 1: its record or its index is none"
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "another"])
+def test_another_checkpoint_than_that_of_the_proofs_is_found(dossier: Path, key: str, text: str) -> None:
+    true = (dossier / "checkpoint").read_text()
+    wrong = found(dossier, key, true.replace("\n", " ") if text == "another" else text, "checkpoint")
+
+    assert wrong == ["checkpoint: it is not the one that the proofs lead to"]
+
+
+@pytest.mark.parametrize("said", [{"facts": 7}, {"after": 1}, {"after": -1}, {"until": 999999}, {"until": 20}])
+def test_a_manifest_that_is_not_of_these_facts_is_found(dossier: Path, key: str, said: dict[str, int]) -> None:
+    manifest = json.loads((dossier / "manifest.json").read_text())
+    (dossier / "manifest.json").write_text(json.dumps({**manifest, **said}))
+    _, wrong, unchecked = offline.check_directory(dossier, key)
+
+    assert wrong == ["manifest.json: `facts`, `after` and `until` are not those of the records"]
+    assert unchecked == []
+
+
+def test_a_record_that_could_not_be_read_is_no_lack(made: tuple[Path, str], tmp_path: Path) -> None:
+    log, folder = tmp_path / "log.db", tmp_path / "part"
+    shutil.copy(made[0] / "log.db", log)
+    with closing(sqlite3.connect(log)) as connection:
+        connection.execute("UPDATE records SET topic = 'Unheard:1' WHERE position = 5")
+        connection.commit()
+    run("audit", "export", folder, "-S", "3", "-U", "9", "--log", log)
+    summary, *wrong = offline.check_directory(folder, made[1])
+
+    assert (summary, wrong) == ("6 records were looked at, 3 to 9; some between them were not exported", [[], []])
 
 
 def test_a_last_line_without_an_end_is_found(dossier: Path, key: str) -> None:
