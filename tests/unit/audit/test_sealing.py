@@ -187,6 +187,50 @@ def test_what_a_full_disk_cut_off_is_closed_before_the_next(tmp_path):
     assert read_checkpoints(place.path) == [note, note]
 
 
+def test_a_checkpoint_never_takes_the_place_of_another(tmp_path):
+    """Else whoever wrote the log anew has the service put the new root over the old one."""
+    place = FolderPlace(tmp_path)
+    old, new, third = [SIGNER.sign(f"origin\n7\n{letter * 43}=\n") for letter in "AEI"]
+    name = f"{7:019d}-{SIGNER.verifier.id.hex()}"
+    place.put(old)
+    place.put(old)
+    assert [each.name for each in tmp_path.iterdir()] == [f"{name}.checkpoint"]
+
+    for _ in range(2):
+        with pytest.raises(OSError, match="two roots of one size are a proof of tampering") as caught:
+            place.put(new)
+    assert caught.value.strerror.startswith(f"{name}.checkpoint and {name}-2.checkpoint differ: ")
+    with pytest.raises(OSError, match=f"{name}.checkpoint, {name}-2.checkpoint and {name}-3.checkpoint differ"):
+        place.put(third)
+    place.put(old)
+
+    assert {each.name: read_checkpoints(each) for each in tmp_path.iterdir()} == {
+        f"{name}.checkpoint": [old],
+        f"{name}-2.checkpoint": [new],
+        f"{name}-3.checkpoint": [third],
+    }
+
+
+def test_what_a_full_disk_cut_off_in_a_directory_stays_and_says_nothing(tmp_path):
+    note = SIGNER.sign(f"origin\n7\n{'A' * 43}=\n")
+    name = f"{7:019d}-{SIGNER.verifier.id.hex()}"
+    (tmp_path / f"{name}.checkpoint").write_text(str(note)[:30])
+    FolderPlace(tmp_path).put(note)
+
+    assert read_checkpoints(tmp_path / f"{name}-2.checkpoint") == [note]
+
+
+async def test_a_place_that_has_another_root_of_this_size_is_told_of(path, tmp_path):
+    other = SIGNER.sign(f"{SIGNER.verifier.name}\n300\n{'A' * 43}=\n")
+    (tmp_path / "folder").mkdir()
+    FolderPlace(tmp_path / "folder").put(other)
+    async with open_log(path, mode="write") as log:
+        sealed = await sealer_of(log, f"directory:{tmp_path}/folder").seal()
+
+    [said] = sealed.failed.values()
+    assert "two roots of one size" in said
+
+
 def test_places_are_written_as_urls(tmp_path):
     assert parse_place("file:/a/b") == FilePlace(tmp_path.__class__("/a/b"))
     assert parse_place("directory:/a") == FolderPlace(tmp_path.__class__("/a"))
