@@ -261,18 +261,29 @@ def test_a_place_is_as_near_as_its_directory(tmp_path):
 
 
 async def test_a_place_in_the_folder_of_the_log_is_refused_and_one_on_its_mount_is_warned_of(path, tmp_path):
-    write_key(tmp_path / "key", SIGNER, log=None)
+    (tmp_path / "keys").mkdir()
+    write_key(tmp_path / "keys" / "key", SIGNER, log=None)
     async with open_log(path, mode="write", poll=0) as log:
-        beside_it = Audit(key=str(tmp_path / "key"), places=(f"file:{tmp_path}/x", "syslog:"))
+        beside_it = Audit(key=str(tmp_path / "keys" / "key"), places=(f"file:{tmp_path}/x", "syslog:"))
         with pytest.raises(SettingsError, match=f"{tmp_path}/x is in the folder of the log: .*; name one elsewhere"):
             sealing_module.sealer_of(log, beside_it, clock=lambda: AT)
-        on_its_mount = Audit(key=str(tmp_path / "key"), places=(f"file:{tmp_path}/folder/x",))
+        on_its_mount = Audit(key=str(tmp_path / "keys" / "key"), places=(f"file:{tmp_path}/folder/x",))
         sealer = sealing_module.sealer_of(log, on_its_mount, clock=lambda: AT)
         with structlog.testing.capture_logs() as said:
             async with sealing(sealer, 3600.0):
                 pass
 
     assert [each["place"] for each in said if "near the log" in each["event"]] == [f"file:{tmp_path}/folder/x"]
+
+
+async def test_a_key_in_the_folder_of_the_log_is_refused_also_by_a_link(path, tmp_path):
+    write_key(tmp_path / "key", SIGNER, log=None)
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "link").symlink_to(tmp_path / "key")
+    async with open_log(path, mode="write") as log:
+        for key in (tmp_path / "key", tmp_path / "keys" / "link"):
+            with pytest.raises(SettingsError, match=rf"key: {key} is in the folder of the log: .*/etc/es-power/audit"):
+                sealing_module.sealer_of(log, Audit(key=str(key)), clock=lambda: AT)
 
 
 def test_a_file_without_a_checkpoint_says_so(tmp_path):
