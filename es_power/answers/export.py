@@ -105,11 +105,8 @@ class Exporter:
                 if key not in self._orders:
                     self._orders[key] = await inventory_order(self._view.log, *key)
                 order = self._orders[key]
-                return [
-                    part(recorded, event, order[instance], instance)
-                    for instance in self._instances
-                    if instance in order
-                ]
+                asked = sorted((order[instance], instance) for instance in self._instances & order.keys())
+                return [part(recorded, event, index, instance) for index, instance in asked]
             case _:
                 return []
 

@@ -44,7 +44,13 @@ class Claim:
 
 
 def read_checkpoints(path: Path) -> list[Note]:
-    """Read the checkpoints in a file; NoteError where there is none that is whole."""
+    """Read the checkpoints in a file that are whole; NoteError where there is none."""
+    notes, _ = find_checkpoints(path)
+    return notes
+
+
+def find_checkpoints(path: Path) -> tuple[list[Note], int]:
+    """Read the checkpoints in a file, and count what could not be read there; NoteError where none is whole."""
     try:
         with path.open("rb") as file:
             content = file.read(_LONGEST + 1)
@@ -55,10 +61,10 @@ def read_checkpoints(path: Path) -> list[Note]:
         raise NoteError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise NoteError(f"{path} is no text, so no checkpoint is in it") from error
-    notes, _ = find_notes(text)
+    notes, broken = find_notes(text)
     if not notes:
         raise NoteError(f"no whole checkpoint is in {path}")
-    return notes
+    return notes, broken
 
 
 def note_of(fact: CheckpointSealed) -> Note:

@@ -123,11 +123,8 @@ def read_key(path: Path) -> Signer:
 
 def write_key(path: Path, signer: Signer, *, log: Path | None) -> None:
     """Write a new key's file, mode 0600; KeyFileError where there is one, or where `log` is beside it."""
-    if log is not None and path.parent.resolve() == log.parent.resolve():
-        raise KeyFileError(
-            f"{path} is in the folder of the log: whoever can change the log there could sign it again. Give the key "
-            "another place, such as /etc/es-power/audit.key"
-        )
+    if said := beside_log(path, log):
+        raise KeyFileError(said)
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
@@ -140,6 +137,21 @@ def write_key(path: Path, signer: Signer, *, log: Path | None) -> None:
         opened.write(f"{signer.encoded()}\n")
         opened.flush()
         os.fsync(file)
+
+
+def beside_log(path: Path, log: Path | None) -> str:
+    """Why a key may not be there; empty where it may, or where the log is no file."""
+    if log is None or not _folders(path) & _folders(log):
+        return ""
+    return (
+        f"{path} is in the folder of the log: whoever can change the log there could sign it again. Give the key "
+        "another place, such as /etc/es-power/audit.key"
+    )
+
+
+def _folders(path: Path) -> set[Path]:
+    """Of a link both count: the folder that it is in, and the one of the file that it leads to."""
+    return {path.parent.resolve(), path.resolve().parent}
 
 
 def _parts(text: str) -> tuple[str, str, bytes]:

@@ -114,17 +114,10 @@ class UncheckedError(Exception):
 
 def record_hash(proof):
     """The hash of the record's bytes after the record before it."""
-    topic, state = proof["topic"].encode(), bytes.fromhex(proof["state"])
-    prefix = struct.pack(
-        ">B32s16sQQqI",
-        1,
-        _hex(proof["previous"], 32),
-        _hex(proof["stream_id"], 16),
-        proof["version"],
-        proof["position"],
-        proof["recorded_at_ns"],
-        len(topic),
-    )
+    topic, state = proof["topic"].encode(), _hex(proof["state"])
+    before, stream = _hex(proof["previous"], 32), _hex(proof["stream_id"], 16)
+    numbers = proof["version"], proof["position"], proof["recorded_at_ns"]
+    prefix = struct.pack(">B32s16sQQqI", 1, before, stream, *numbers, len(topic))
     return hashlib.sha256(prefix + topic + state).digest()
 
 
@@ -179,6 +172,8 @@ def check(proof, key):
     size, root = signed_tree(proof["note"], key)
     if stream_id(proof["stream"]) != proof["stream_id"]:
         raise BadProofError("the stream is not called so")
+    if any(isinstance(each, bool) for each in proof.values()):
+        raise BadProofError("a number is none")
     leaf = record_hash(proof)
     if leaf.hex() != proof["hash"]:
         raise BadProofError("the record is not the one of this hash")
@@ -189,9 +184,21 @@ def check(proof, key):
     return size
 
 
-def _hex(text, size):
-    if len(data := bytes.fromhex(text)) != size:
-        raise BadProofError(f"{text!r} is not of {size} bytes")
+def parse(text):
+    """What a text of JSON says. Of two values with one name Python takes the last, and a reader perhaps the first."""
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs):
+    if len(said := dict(pairs)) != len(pairs):
+        raise BadProofError("a name stands twice in one object")
+    return said
+
+
+def _hex(text, size=None):
+    data = bytes.fromhex(text)  # which passes over blanks
+    if data.hex() != text or size not in {None, len(data)}:
+        raise BadProofError(f"{text!r} is not the hexadecimal of {size or 'some'} bytes")
     return data
 
 
@@ -256,20 +263,43 @@ class Facts:
     def __init__(self, proofs, layout, labels):
         self._proofs = {proof["position"]: proof for proof in proofs}
         self._versions = {(proof["stream"], proof["version"]): proof for proof in proofs}
+        self._named = set()  # stream and version of inventories
         self._layout = layout
         self._labels = {each["id"]: each for each in labels}
 
+    def owed(self, proof, instances):
+        """Record and index of the lines that a record has to have; of a sweep, where VMs were asked for, one for each.
+
+        An inventory may be there for the sake of the sweeps that name it, which say nothing of other VMs then.
+        """
+        position, kind = proof["position"], proof["topic"].partition(":")[0]
+        if instances and kind == "HostSwept":
+            sweep = self._values(proof["topic"], _hex(proof["state"]))
+            self._named.add((proof["stream"], sweep["inventory"]))
+            listed, asked = self._listed(proof, sweep), [uuid.UUID(each).bytes for each in instances]
+            return {(position, listed.index(each)) for each in asked if each in listed} or {(position, -1)}
+        is_named = (proof["stream"], proof["version"]) in self._named
+        return set() if kind == "InventoryRecorded" and is_named else {(position, -1)}
+
+    def place(self, row):
+        """Record and index of a line; -1 where it is no part of a sweep of this log."""
+        if (proof := self._proofs.get(row["record"])) is None:
+            raise BadProofError("there is no proof of its record that holds")
+        index = row.get("index", -1) if proof["topic"].startswith("HostSwept:") else -1
+        if type(row["record"]) is not int or type(index) is not int:
+            raise BadProofError("its record or its index is none")  # to Python, 1 and true are the same
+        return row["record"], index
+
     def check(self, row):
         """BadProofError where a line of `events.jsonl` is not what its record says; UncheckedError."""
-        if (proof := self._proofs.get(row["record"])) is None:
-            raise BadProofError("there is no proof of its record")
+        proof = self._proofs[self.place(row)[0]]
         # As text: to Python, 1 and true are the same.
         if json.dumps(self._row(proof, row), sort_keys=True) != json.dumps(row, sort_keys=True):
             raise BadProofError("its record says something else")
 
     def _row(self, proof, row):
         where = {name: proof[name] for name in ("position", "stream", "version")}
-        topic, state, recorded = proof["topic"], bytes.fromhex(proof["state"]), proof["recorded_at_ns"]
+        topic, state, recorded = proof["topic"], _hex(proof["state"]), proof["recorded_at_ns"]
         values = self._values(topic, state)
         if topic.startswith("FactImported:"):
             where = {name: values[name] for name in where}
@@ -292,14 +322,18 @@ class Facts:
 
     def _part(self, proof, sweep, index):
         """What a sweep says of the VM at a place of its inventory."""
-        if (listed := self._versions.get((proof["stream"], sweep["inventory"]))) is None:
-            raise UncheckedError("the inventory that the sweep names is not in the directory")
+        if not 0 <= index < len(listed := self._listed(proof, sweep)):
+            raise BadProofError("the sweep has no VM of its index")
         odd = {place: answer for place, *answer in sweep["odd"]}
         state, reason = odd.get(index, sweep["states"][2 * index : 2 * index + 2])
-        instance = self._values(listed["topic"], bytes.fromhex(listed["state"]))["instances"][index]
         rest = {name: fallback[0] for name, _, *fallback in self._layout["StateObserved:1"] if fallback}
         same = {name: sweep[name] for name in ("observed_at", "asked_at", "connection", "number")}
-        return {**rest, **same, "instance": instance, "state": state, "reason": reason, "trigger": "sweep"}
+        return {**rest, **same, "instance": listed[index], "state": state, "reason": reason, "trigger": "sweep"}
+
+    def _listed(self, proof, sweep):
+        if (listed := self._versions.get((proof["stream"], sweep["inventory"]))) is None:
+            raise UncheckedError("the inventory that the sweep names is not in the directory")
+        return self._values(listed["topic"], _hex(listed["state"]))["instances"]
 
     def _told(self, kind, value, said):
         if kind == "label" and value is not None:
@@ -318,9 +352,10 @@ class Facts:
         if row is None or (row["whole"] == "" and is_cut):
             raise UncheckedError(f"{said!r} cannot be compared: its salt is not there, or it was cut long ago")
         # Fixed lengths: else a part of the text could be taken for salt, or for the hash of a longer one.
-        if len(row["salt"]) != 32 or (row["whole"] is not None and (len(row["whole"]) != 64 or not is_cut)):
-            raise BadProofError(f"{said!r} has a salt or a hash that is none")
-        if hashlib.sha256(bytes.fromhex(row["salt"] + (row["whole"] or "")) + said.encode()).digest() != digest:
+        salt, whole = _hex(row["salt"], 16), b"" if row["whole"] in {None, ""} else _hex(row["whole"], 32)
+        if row["whole"] is not None and not is_cut:
+            raise BadProofError(f"{said!r} has the hash of a longer text")
+        if hashlib.sha256(salt + whole + said.encode()).digest() != digest:
             raise BadProofError(f"{said!r} is not the text that it was recorded with")
         return said
 
@@ -334,38 +369,70 @@ def rfc3339(nanoseconds):
 
 def check_directory(folder, key):
     """Check all that `es-power audit export` wrote; give a summary, what is wrong, and what could not be checked."""
-    wrong, unchecked, files = [], [], {}
-    for name, digest in json.loads(_read(folder, "manifest.json"))["sha256"].items():
+    wrong, unchecked, proofs, files, manifest = [], [], [], {}, parse(_read(folder, "manifest.json"))
+    for name, digest in manifest["sha256"].items():
         files[name] = _read(folder, name)
         if hashlib.sha256(files[name]).hexdigest() != digest:
             wrong.append(f"{name}: this is not the file that was written")
-    for proof in (proofs := json.loads(files["proofs.json"])):
+    for proof in parse(files["proofs.json"]):
         try:
             check(proof, key)
+            proofs.append(proof)
         except BadProofError as error:
             wrong.append(f"record {proof['position']}: {error}")
     if hashlib.sha256(files["layout.json"]).hexdigest() != LAYOUT:
         unchecked.append("events.jsonl: its layout.json is of another es_power than this verifier")
         return f"{len(proofs)} records were looked at", wrong, unchecked
-    facts, told = Facts(proofs, json.loads(files["layout.json"]), json.loads(files["labels.json"])), set()
-    for number, line in enumerate(files["events.jsonl"].decode().split("\n")[:-1], 1):
+    facts, told = Facts(proofs, parse(files["layout.json"]), parse(files["labels.json"])), set()
+    *lines, rest = files["events.jsonl"].decode().split("\n")
+    place = (0, -1)
+    if rest:
+        wrong.append(f"events.jsonl, line {len(lines) + 1}: it has no end, so it was cut off, or added")
+    for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
+            row = parse(line)
+            before, place = place, facts.place(row)
+            if place <= before:
+                wrong.append(f"events.jsonl, line {number}: it is there twice, or before its turn, or the one above is")
             facts.check(row)
-            told.add(row["record"])
+            told.add(place)
         except BadProofError as error:
             wrong.append(f"events.jsonl, line {number}: {error}")
         except UncheckedError as error:
-            told.add(row["record"])
+            told.add(place)
             unchecked.append(f"events.jsonl, line {number}: {error}")
         except NO_PROOF as error:
             wrong.append(f"events.jsonl, line {number}: it is no fact: {error!r}")
-    # An inventory may be there for the sake of the sweeps that name it.
-    owed = [each["position"] for each in proofs if not each["topic"].startswith("InventoryRecorded:")]
-    wrong += [f"record {each}: events.jsonl lacks it, or has it changed" for each in owed if each not in told]
-    first, last = min(told, default=1), max(told, default=0)
-    between = "all between them" if len(told) == last - first + 1 else "some between them were not exported"
-    return f"{len(told)} records were looked at, {first} to {last}; {between}", wrong, unchecked
+    if any(proof["note"].encode() != files["checkpoint"] for proof in proofs) or (files["checkpoint"] and not proofs):
+        wrong.append("checkpoint: it is not the one that the proofs lead to")
+    wrong += _compared(facts, proofs, told, manifest)
+    records, instances = {record for record, _ in told}, manifest["instances"]
+    first, last = min(records, default=1), max(records, default=0)
+    between = "all between them" if len(records) == last - first + 1 else "some between them were not exported"
+    about = f", about {', '.join(instances)}" if instances else ""
+    return f"{len(records)} records were looked at, {first} to {last}{about}; {between}", wrong, unchecked
+
+
+def _compared(facts, proofs, told, manifest):
+    """What is wrong with the lines that are there, and with the manifest, by those that there have to be."""
+    owed, instances, after, until = set(), manifest["instances"], manifest["after"], manifest["until"]
+    for proof in sorted(proofs, key=lambda each: each["topic"].startswith("InventoryRecorded:")):  # sweeps name them
+        try:
+            owed |= facts.owed(proof, instances)
+        except UncheckedError:  # then each line of it that is there was said to be unchecked
+            position = proof["position"]
+            owed |= {each for each in told if each[0] == position} or {(position, -1)}
+    yield from (f"{_line(*each)}: events.jsonl lacks it, or has it changed" for each in sorted(owed - told))
+    yield from (f"{_line(*each)}: events.jsonl has it, and the manifest does not" for each in sorted(told - owed))
+    records = {record for record, _ in owed}
+    gone = {int(record) for record in manifest["unreadable"] if after < int(record) <= until} - records
+    is_whole = instances or len(records) + len(gone) == until - after
+    if manifest["facts"] != len(owed) or not is_whole or not all(after < record <= until for record in records):
+        yield "manifest.json: `facts`, `after` and `until` are not those of the records"
+
+
+def _line(record, index):
+    return f"record {record}" if index < 0 else f"record {record}, index {index}"
 
 
 def _read(folder, name):
@@ -392,7 +459,7 @@ def main():
                 code = 4 if wrong else code or bool(unchecked)
                 continue
             with open(name, encoding="utf-8") as file:
-                content = json.load(file)
+                content = parse(file.read())
             for proof in content if isinstance(content, list) else [content]:
                 size = check(proof, options.key)
                 print(f"{name}: record {proof['position']} of {proof['stream']!r} is in the log of {size} records")

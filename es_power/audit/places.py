@@ -3,17 +3,19 @@
 Rules of this file:
 1. A checkpoint in a place is on disk when `put` returns, file and directory, as far as the place can say.
 2. A place fails alone, with OSError; what others did is done.
-3. A place is worth as much as it is out of reach of whoever can write the log: `beside` says how near it is.
+3. No checkpoint takes the place of another: two that contradict each other are what an auditor looks for.
+4. A place is worth as much as it is out of reach of whoever can write the log: `beside` says how near it is.
 """
 
 import os
 import socket
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import count
 from pathlib import Path
 from typing import Final, Protocol
 
-from es_power.audit.notes import Note, in_one_line, read_checkpoint
+from es_power.audit.notes import Note, find_notes, in_one_line, read_checkpoint
 from es_power.log.folders import sync
 
 SYSLOG: Final = Path("/dev/log")
@@ -61,7 +63,10 @@ class FilePlace:
 
 @dataclass(frozen=True, slots=True)
 class FolderPlace:
-    """A directory with one file for each checkpoint, named by its size and key, so that names sort as they grew."""
+    """A directory with one file for each checkpoint, named by its size and key, so that names sort as they grew.
+
+    One of the same size and key that says something else has a number behind its name.
+    """
 
     path: Path
 
@@ -71,15 +76,33 @@ class FolderPlace:
         return self.path
 
     def put(self, note: Note) -> None:
-        """Write it beside, and give it its name when it is whole."""
+        """Write it beside, and give it its name when it is whole; what is there already stays as it is.
+
+        OSError where another was there, though this one is kept too: whoever wrote the log anew has two of one size.
+        """
         size, key = read_checkpoint(note).size, note.signatures[0].key.hex()
-        whole = self.path / f"{size:019d}-{key}.checkpoint"
+        name = whole = self.path / f"{size:019d}-{key}.checkpoint"
+        others: list[str] = []
+        numbers = count(2)
+        while whole.exists():
+            there, _ = find_notes(whole.read_text(encoding="utf-8", errors="replace"))
+            if note.text in {each.text for each in there}:
+                break
+            others += [whole.name] if there else []  # one that a full disk cut off says nothing
+            whole = name.with_stem(f"{name.stem}-{next(numbers)}")
+        else:
+            self._write(note, whole)
+        if others:
+            said = f"{', '.join(others)} and {whole.name} differ: two roots of one size are a proof of tampering"
+            raise OSError(0, said, str(self.path))
+
+    def _write(self, note: Note, whole: Path) -> None:
         partial = whole.with_suffix(".partial")
         with partial.open("w", encoding="utf-8") as file:
             file.write(str(note))
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(whole)
+        partial.rename(whole)
         sync(self.path)
 
 

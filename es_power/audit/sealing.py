@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 import trio
 
-from es_power.audit.keys import Signer, VerifierKey, read_key
+from es_power.audit.keys import Signer, VerifierKey, beside_log, read_key
 from es_power.audit.notes import Checkpoint, Note
 from es_power.audit.places import Beside, Place, beside, parse_place
 from es_power.audit.stored import grow
@@ -147,13 +147,17 @@ def sealer_of(
 ) -> Sealer | None:
     """Who seals a log as the settings say, or None where they name no key.
 
-    KeyFileError where that cannot be read, SettingsError where a place is in the folder of the log.
+    KeyFileError where that cannot be read, SettingsError where it or a place is in the folder of the log.
     """
     if not audit.key:
         return None
     near = near_places(log.database.place.path, audit.places)
-    if refused := [text for text, nearness in near.items() if nearness is Beside.FOLDER]:
-        raise SettingsError([f"[audit] places: {text} is {Beside.FOLDER}; name one elsewhere" for text in refused])
+    refused = [text for text, nearness in near.items() if nearness is Beside.FOLDER]
+    problems = [f"[audit] places: {text} is {Beside.FOLDER}; name one elsewhere" for text in refused]
+    if said := beside_log(Path(audit.key), log.database.place.path):
+        problems.append(f"[audit] key: {said}")
+    if problems:
+        raise SettingsError(problems)
     return Sealer(log, read_key(Path(audit.key)), audit.places, clock=clock, beside=beside)
 
 

@@ -1,7 +1,7 @@
 """`es-power audit`: sign the log, verify it, and prove what is in it."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextCo
 
 from es_power.answers.dossier import make_dossier
 from es_power.answers.seals import PROOF, SEALED, VERDICT, sealed_row, verdict_row
-from es_power.audit.checkpoints import read_checkpoints
+from es_power.audit.checkpoints import find_checkpoints
 from es_power.audit.keys import Signer, VerifierKey, write_key
+from es_power.audit.notes import Note
 from es_power.audit.proving import newest_size, prove
 from es_power.audit.sealing import Sealed, sealer_of
 from es_power.audit.verdict import Compared, Damage, Verdict
@@ -128,7 +129,7 @@ def _verify(
 
     Without a checkpoint that was kept elsewhere, nobody can tell a log from one that was written anew, hashes and all.
     """
-    notes = [each for path in checkpoint or () for each in read_checkpoints(path)]
+    notes = [each for path in checkpoint or () for each in _kept(path)]
     keys = [VerifierKey.read(text) for text in key or ()]
 
     async def question(opened: SqlLog) -> Verdict:
@@ -140,6 +141,15 @@ def _verify(
     for line in _words(verdict):
         note(f"es-power: {line}")
     raise typer.Exit(0 if verdict.is_intact else _FINDING)
+
+
+def _kept(path: Path) -> Sequence[Note]:
+    """Read the checkpoints of a file; what is none is said, since a damaged one may be the one that contradicts."""
+    notes, broken = find_checkpoints(path)
+    if broken:
+        parts = "1 part" if broken == 1 else f"{broken} parts"
+        note(f"es-power: {parts} of {path} could not be read as a checkpoint; {len(notes)} could")
+    return notes
 
 
 def _proof(

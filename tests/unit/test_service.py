@@ -351,9 +351,9 @@ async def until_swept(log: SqlLog, count: int) -> None:
 async def test_a_service_seals_its_log_from_the_start_and_with_its_last_word_in_it(tmp_path: Path) -> None:
     signer, outside = Signer.generate("host-1/es-power"), tmp_path / "elsewhere" / "checkpoints"
     outside.parent.mkdir()
-    write_key(tmp_path / "key", signer, log=None)
+    write_key(outside.parent / "key", signer, log=None)
     wanted = msgspec.structs.replace(
-        settings(tmp_path / "log.db"), audit=Audit(key=str(tmp_path / "key"), places=(f"file:{outside}",))
+        settings(tmp_path / "log.db"), audit=Audit(key=str(outside.parent / "key"), places=(f"file:{outside}",))
     )
     async with open_log(tmp_path / "log.db", mode="write") as log:
         async with trio.open_nursery() as nursery:

@@ -66,7 +66,17 @@ async def test_no_proof_holds_for_anything_else(path):
     }.items():
         with pytest.raises(offline.BadProofError):
             offline.check({**row, name: wrong}, KEY)
-    for path_ in ([*row["path"], "00" * 32], ["00" * 32, *row["path"][1:]], ["00"]):
+    for name in ("state", "previous", "stream_id"):
+        with pytest.raises(offline.BadProofError):
+            offline.check({**row, name: f"{row[name]} "}, KEY)
+    with pytest.raises(offline.BadProofError, match="a number is none"):
+        offline.check({**proofs(path, 1)[0], "position": True}, KEY)  # to struct, true is 1
+    for path_ in (
+        [*row["path"], "00" * 32],
+        ["00" * 32, *row["path"][1:]],
+        ["00"],
+        [f"{row['path'][0]} ", *row["path"][1:]],
+    ):
         with pytest.raises(offline.BadProofError):
             offline.check({**row, "path": path_}, KEY)
 

@@ -187,6 +187,50 @@ def test_what_a_full_disk_cut_off_is_closed_before_the_next(tmp_path):
     assert read_checkpoints(place.path) == [note, note]
 
 
+def test_a_checkpoint_never_takes_the_place_of_another(tmp_path):
+    """Else whoever wrote the log anew has the service put the new root over the old one."""
+    place = FolderPlace(tmp_path)
+    old, new, third = [SIGNER.sign(f"origin\n7\n{letter * 43}=\n") for letter in "AEI"]
+    name = f"{7:019d}-{SIGNER.verifier.id.hex()}"
+    place.put(old)
+    place.put(old)
+    assert [each.name for each in tmp_path.iterdir()] == [f"{name}.checkpoint"]
+
+    for _ in range(2):
+        with pytest.raises(OSError, match="two roots of one size are a proof of tampering") as caught:
+            place.put(new)
+    assert caught.value.strerror.startswith(f"{name}.checkpoint and {name}-2.checkpoint differ: ")
+    with pytest.raises(OSError, match=f"{name}.checkpoint, {name}-2.checkpoint and {name}-3.checkpoint differ"):
+        place.put(third)
+    place.put(old)
+
+    assert {each.name: read_checkpoints(each) for each in tmp_path.iterdir()} == {
+        f"{name}.checkpoint": [old],
+        f"{name}-2.checkpoint": [new],
+        f"{name}-3.checkpoint": [third],
+    }
+
+
+def test_what_a_full_disk_cut_off_in_a_directory_stays_and_says_nothing(tmp_path):
+    note = SIGNER.sign(f"origin\n7\n{'A' * 43}=\n")
+    name = f"{7:019d}-{SIGNER.verifier.id.hex()}"
+    (tmp_path / f"{name}.checkpoint").write_text(str(note)[:30])
+    FolderPlace(tmp_path).put(note)
+
+    assert read_checkpoints(tmp_path / f"{name}-2.checkpoint") == [note]
+
+
+async def test_a_place_that_has_another_root_of_this_size_is_told_of(path, tmp_path):
+    other = SIGNER.sign(f"{SIGNER.verifier.name}\n300\n{'A' * 43}=\n")
+    (tmp_path / "folder").mkdir()
+    FolderPlace(tmp_path / "folder").put(other)
+    async with open_log(path, mode="write") as log:
+        sealed = await sealer_of(log, f"directory:{tmp_path}/folder").seal()
+
+    [said] = sealed.failed.values()
+    assert "two roots of one size" in said
+
+
 def test_places_are_written_as_urls(tmp_path):
     assert parse_place("file:/a/b") == FilePlace(tmp_path.__class__("/a/b"))
     assert parse_place("directory:/a") == FolderPlace(tmp_path.__class__("/a"))
@@ -217,18 +261,29 @@ def test_a_place_is_as_near_as_its_directory(tmp_path):
 
 
 async def test_a_place_in_the_folder_of_the_log_is_refused_and_one_on_its_mount_is_warned_of(path, tmp_path):
-    write_key(tmp_path / "key", SIGNER, log=None)
+    (tmp_path / "keys").mkdir()
+    write_key(tmp_path / "keys" / "key", SIGNER, log=None)
     async with open_log(path, mode="write", poll=0) as log:
-        beside_it = Audit(key=str(tmp_path / "key"), places=(f"file:{tmp_path}/x", "syslog:"))
+        beside_it = Audit(key=str(tmp_path / "keys" / "key"), places=(f"file:{tmp_path}/x", "syslog:"))
         with pytest.raises(SettingsError, match=f"{tmp_path}/x is in the folder of the log: .*; name one elsewhere"):
             sealing_module.sealer_of(log, beside_it, clock=lambda: AT)
-        on_its_mount = Audit(key=str(tmp_path / "key"), places=(f"file:{tmp_path}/folder/x",))
+        on_its_mount = Audit(key=str(tmp_path / "keys" / "key"), places=(f"file:{tmp_path}/folder/x",))
         sealer = sealing_module.sealer_of(log, on_its_mount, clock=lambda: AT)
         with structlog.testing.capture_logs() as said:
             async with sealing(sealer, 3600.0):
                 pass
 
     assert [each["place"] for each in said if "near the log" in each["event"]] == [f"file:{tmp_path}/folder/x"]
+
+
+async def test_a_key_in_the_folder_of_the_log_is_refused_also_by_a_link(path, tmp_path):
+    write_key(tmp_path / "key", SIGNER, log=None)
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "link").symlink_to(tmp_path / "key")
+    async with open_log(path, mode="write") as log:
+        for key in (tmp_path / "key", tmp_path / "keys" / "link"):
+            with pytest.raises(SettingsError, match=rf"key: {key} is in the folder of the log: .*/etc/es-power/audit"):
+                sealing_module.sealer_of(log, Audit(key=str(key)), clock=lambda: AT)
 
 
 def test_a_file_without_a_checkpoint_says_so(tmp_path):

@@ -80,6 +80,23 @@ def test_what_is_missing_is_said(log: Path, ask: Ask, config: Path, tmp_path: Pa
     assert "is no key" in ask("audit", "verify", "--log", log, "--key", "x").err
 
 
+def test_a_checkpoint_that_cannot_be_read_among_others_is_told_of(log: Path, ask: Ask, config: Path) -> None:
+    """It may be the one that contradicts the log."""
+    ask("audit", "keygen", "--name", "kvm-07/es-power", "--log", log, "--config", config)
+    for _ in range(3):
+        ask("audit", "checkpoint", "--log", log, "--config", config)
+    kept = config.parent / "elsewhere" / "checkpoints"
+    whole = ask("audit", "verify", "--checkpoint", kept, "--log", log)
+    kept.write_text(kept.read_text().replace("kvm-07/es-power ", "kvm-07/es-power ?", 1))
+    one = ask("audit", "verify", "--checkpoint", kept, "--log", log)
+    kept.write_text(f"{kept.read_text()}\nand what a full disk cut off")
+    two = ask("audit", "verify", "--checkpoint", kept, "--log", log)
+
+    assert (whole.code, whole.err) == (0, "")
+    assert (one.code, one.err) == (0, f"es-power: 1 part of {kept} could not be read as a checkpoint; 2 could\n")
+    assert (two.code, two.err) == (0, f"es-power: 2 parts of {kept} could not be read as a checkpoint; 2 could\n")
+
+
 def test_a_place_that_did_not_take_it_is_told_of(log: Path, ask: Ask, config: Path) -> None:
     ask("audit", "keygen", "--log", log, "--config", config)
     (config.parent / "elsewhere" / "checkpoints").mkdir()

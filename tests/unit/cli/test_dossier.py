@@ -2,18 +2,20 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from es_power.audit import offline
 from es_power.cli import main
-from tests.unit.story import WEB
+from tests.unit.story import DB, WEB
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +107,162 @@ def test_a_fact_that_was_left_out_or_added_is_found(dossier: Path, key: str) -> 
     assert [each.partition(":")[0] for each in wrong] == [f"events.jsonl, line {len(lines)}", f"record {row['record']}"]
 
 
+def test_an_inventory_that_was_left_out_is_found(dossier: Path, key: str) -> None:
+    lines = (dossier / "events.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if '"type": "InventoryRecorded"' not in line or "observer/a/" not in line]
+    gone = [json.loads(line)["record"] for line in lines if line not in kept]
+    wrong = found(dossier, key, "".join(kept))
+
+    assert gone
+    assert wrong[: len(gone)] == [f"record {each}: events.jsonl lacks it, or has it changed" for each in gone]
+    # Nor where the manifest says that only VMs were asked for, of whom no inventory is owed.
+    for instances in ([str(WEB)], [str(UUID(int=0))]):
+        manifest = json.loads((dossier / "manifest.json").read_text())
+        (dossier / "manifest.json").write_text(json.dumps({**manifest, "instances": instances}))
+        _, wrong, _ = offline.check_directory(dossier, key)
+        assert any("has it, and the manifest does not" in each or "lacks it" in each for each in wrong)
+
+
+def test_what_sweeps_say_of_one_of_two_vms_is_not_left_out(made: tuple[Path, str], tmp_path: Path) -> None:
+    folder, key = tmp_path / "two", made[1]
+    run("audit", "export", folder, "--vm", WEB, "--vm", DB, "--log", made[0] / "log.db")
+    lines = (folder / "events.jsonl").read_text().splitlines(keepends=True)
+    summary, *wrong = offline.check_directory(folder, key)
+    assert wrong == [[], []]
+    assert f", about {WEB}, {DB}; " in summary
+
+    rows = [json.loads(line) for line in lines]
+    swept = [(row["record"], row["index"]) for row in rows if "index" in row and row["data"]["instance"] == str(DB)]
+    kept = [line for line, row in zip(lines, rows, strict=True) if (row["record"], row.get("index")) not in swept]
+    wrong = found(folder, key, "".join(kept))
+
+    assert len(swept) > 1
+    assert wrong == [
+        f"record {record}, index {index}: events.jsonl lacks it, or has it changed" for record, index in swept
+    ]
+
+
+def test_a_line_that_is_there_twice_or_in_another_place_is_found(made: tuple[Path, str], tmp_path: Path) -> None:
+    folder, key = tmp_path / "two", made[1]
+    run("audit", "export", folder, "--vm", DB, "--vm", WEB, "--log", made[0] / "log.db")
+    lines = (folder / "events.jsonl").read_text().splitlines(keepends=True)
+    swept = next(number for number, line in enumerate(lines) if '"index": 1' in line)
+    said = "it is there twice, or before its turn, or the one above is"
+    for changed, numbers in {
+        "twice": ([*lines[:4], lines[3], *lines[4:]], [5]),
+        "at the end": ([*lines, lines[3]], [len(lines) + 1]),
+        "swapped": ([lines[0], lines[9], *lines[2:9], lines[1], *lines[10:]], [3, 10]),
+        "of one sweep": ([*lines[: swept - 1], lines[swept], lines[swept - 1], *lines[swept + 1 :]], [swept + 1]),
+    }.values():
+        wrong = found(folder, key, "".join(changed))
+        assert [each for each in wrong if said in each] == [f"events.jsonl, line {each}: {said}" for each in numbers]
+
+
+@pytest.mark.parametrize("index", [-2, 2, True, 1.0, None, "1"])
+def test_an_index_is_the_vms_own_place_in_its_sweep(made: tuple[Path, str], tmp_path: Path, index: object) -> None:
+    """To Python, the last but one of two is the first, and true is one."""
+    folder, key = tmp_path / "two", made[1]
+    run("audit", "export", folder, "--vm", DB, "--vm", WEB, "--log", made[0] / "log.db")
+    lines = (folder / "events.jsonl").read_text().splitlines(keepends=True)
+    true = '"index": 0' if index == -2 else '"index": 1'
+    number = next(number for number, line in enumerate(lines) if true in line)
+    lines[number] = lines[number].replace(true, f'"index": {json.dumps(index)}')
+    wrong = found(folder, key, "".join(lines))
+
+    assert wrong[0].startswith(f"events.jsonl, line {number + 1}: ")
+
+
+def test_a_record_is_named_by_a_number(dossier: Path, key: str) -> None:
+    text = (dossier / "events.jsonl").read_text()
+    wrong = found(dossier, key, text.replace('"record": 1,', '"record": true,'))
+
+    assert wrong[0] == "events.jsonl, line 1: its record or its index is none"
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "another"])
+def test_another_checkpoint_than_that_of_the_proofs_is_found(dossier: Path, key: str, text: str) -> None:
+    true = (dossier / "checkpoint").read_text()
+    wrong = found(dossier, key, true.replace("\n", " ") if text == "another" else text, "checkpoint")
+
+    assert wrong == ["checkpoint: it is not the one that the proofs lead to"]
+
+
+@pytest.mark.parametrize("said", [{"facts": 7}, {"after": 1}, {"after": -1}, {"until": 999999}, {"until": 20}])
+def test_a_manifest_that_is_not_of_these_facts_is_found(dossier: Path, key: str, said: dict[str, int]) -> None:
+    manifest = json.loads((dossier / "manifest.json").read_text())
+    (dossier / "manifest.json").write_text(json.dumps({**manifest, **said}))
+    _, wrong, unchecked = offline.check_directory(dossier, key)
+
+    assert wrong == ["manifest.json: `facts`, `after` and `until` are not those of the records"]
+    assert unchecked == []
+
+
+def test_a_record_that_could_not_be_read_is_no_lack(made: tuple[Path, str], tmp_path: Path) -> None:
+    log, folder = tmp_path / "log.db", tmp_path / "part"
+    shutil.copy(made[0] / "log.db", log)
+    with closing(sqlite3.connect(log)) as connection:
+        connection.execute("UPDATE records SET topic = 'Unheard:1' WHERE position = 5")
+        connection.commit()
+    run("audit", "export", folder, "-S", "3", "-U", "9", "--log", log)
+    summary, *wrong = offline.check_directory(folder, made[1])
+
+    assert (summary, wrong) == ("6 records were looked at, 3 to 9; some between them were not exported", [[], []])
+
+
+def test_a_last_line_without_an_end_is_found(dossier: Path, key: str) -> None:
+    lines = (dossier / "events.jsonl").read_text().splitlines()
+    wrong = found(dossier, key, "\n".join([*lines, '{"forged": true}']))
+
+    assert wrong == [f"events.jsonl, line {len(lines) + 1}: it has no end, so it was cut off, or added"]
+
+
+def test_a_name_that_stands_twice_is_found(dossier: Path, key: str) -> None:
+    """Python takes the last value, and whoever reads the line perhaps the first."""
+    lines = (dossier / "events.jsonl").read_text().splitlines(keepends=True)
+    twice = [*lines[:5], lines[5].replace('"data":', '"data": {"forged": 1}, "data":'), *lines[6:]]
+
+    assert "events.jsonl, line 6: a name stands twice in one object" in found(dossier, key, "".join(twice))
+
+
+@pytest.mark.parametrize("file", ["proofs.json", "labels.json", "layout.json", "manifest.json"])
+def test_a_name_that_stands_twice_is_found_in_every_file(
+    dossier: Path, key: str, file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = dossier / file
+    path.write_text(path.read_text().replace("{", '{"sha256": {}, "sha256": {}, ', 1))
+    if file == "layout.json":
+        monkeypatch.setattr(offline, "LAYOUT", sha256(path.read_bytes()).hexdigest())
+    if file != "manifest.json":
+        rewrite_manifest(dossier)
+    monkeypatch.setattr(sys, "argv", ["verify.py", "--key", key, str(dossier)])
+
+    assert offline.main() == 4
+    assert capsys.readouterr().err == f"{dossier}: a name stands twice in one object\n"
+
+
+@pytest.mark.parametrize("salt", ["blanks", "capitals", "short"])
+def test_a_salt_is_sixteen_bytes_in_one_way(dossier: Path, key: str, salt: str) -> None:
+    """Else what it lacks could stand at the begin of the text."""
+    labels = json.loads((dossier / "labels.json").read_text())
+    for each in labels:
+        true = each["salt"]
+        each["salt"] = {"blanks": f"{true[:-2]}  ", "capitals": f"{true} ".upper(), "short": true[:-2]}[salt]
+    wrong = found(dossier, key, json.dumps(labels), "labels.json")
+
+    assert any("is not the hexadecimal of 16 bytes" in each for each in wrong)
+
+
+def test_a_text_cannot_begin_with_the_end_of_its_salt(dossier: Path, key: str) -> None:
+    """As it could while of a salt with blanks only the length of its text was looked at."""
+    row = {"id": 1, "salt": "00" * 15 + "  ", "whole": None}
+    digest = sha256(bytes(15) + b"xnot needed").digest()
+
+    with pytest.raises(offline.BadProofError, match="hexadecimal of 16 bytes"):
+        offline.Facts([], {}, [row])._text(1, digest, "xnot needed")
+    with pytest.raises(offline.BadProofError, match="hexadecimal of 32 bytes"):
+        offline.Facts([], {}, [{**row, "salt": "00" * 16, "whole": "0" * 62 + "  "}])._text(1, digest, "x" * 256)
+
+
 def test_what_was_damaged_on_the_way_is_named(dossier: Path, key: str) -> None:
     (dossier / "gaps.jsonl").write_text("")
     _, wrong, _ = offline.check_directory(dossier, key)
@@ -170,6 +328,14 @@ def test_from_the_command_line_it_says_what_is_wrong(
         "NOT all is as it was signed",
     ]
     assert err.endswith("README.md: this is not the file that was written\n")
+
+
+def found(folder: Path, key: str, text: str, file: str = "events.jsonl") -> list[str]:
+    """Change a file and the manifest, and give what the verifier names."""
+    (folder / file).write_text(text)
+    rewrite_manifest(folder)
+    _, wrong, unchecked = offline.check_directory(folder, key)
+    return [*wrong, *unchecked]
 
 
 def rewrite_manifest(folder: Path) -> None:
