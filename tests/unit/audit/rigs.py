@@ -83,8 +83,10 @@ class Copies:
 
 def pruned_at(database: Database, position: int, **changed: object) -> int:
     """Take out the beginning of a log, as `es-power prune` does, all but each stream's last record; say how many."""
+    grow(database)
     with database.read() as connection:
-        edge = Tree(connection).edge(position)
+        tree = Tree(connection)
+        edge = tree.edge(position)
         ends = connection.exec_driver_sql(
             f"SELECT stream, max(version), hash, position FROM records WHERE position <= {position} GROUP BY stream"
         ).fetchall()
@@ -94,6 +96,7 @@ def pruned_at(database: Database, position: int, **changed: object) -> int:
             ).scalar()
             for stream, version, _, at in ends
         }
+        nodes = tree.nodes_beside([at for *_, at in ends], position)
     note = SIGNER.sign(Checkpoint(origin=SIGNER.verifier.name, size=position, root=edge.root()).text)
     values = {
         "position": position,
@@ -116,7 +119,7 @@ def pruned_at(database: Database, position: int, **changed: object) -> int:
     )
 
     def beside(connection: sa.Connection) -> None:
-        write_pruned(connection, pruned, b"state")
+        write_pruned(connection, pruned, b"state", nodes)
         there = ",".join(str(at) for *_, at in ends)
         connection.exec_driver_sql(f"DELETE FROM records WHERE position <= {position} AND position NOT IN ({there})")
 
