@@ -18,6 +18,7 @@ from es_power.domain.ports import LabelText
 from es_power.errors import UnknownEventError
 from es_power.log.chain import Row
 from es_power.log.codec import Codec
+from es_power.log.database import tables_in
 from es_power.log.labels import is_cut, is_explained
 from es_power.log.queries import fetch_rows
 from es_power.log.schema import LABELS
@@ -76,7 +77,8 @@ class Labels:
                 self._forgotten.update(event.labels)
             for label in self._codec.labels(topic, state):
                 self._said.setdefault(label.id, (label.digest, position, name != FactImported.__name__))
-        except UnknownEventError:
+        except (UnknownEventError, TypeError, AttributeError):
+            # Before the cut of a pruned log, what is no record at all is told of and gone past.
             self.unread += 1
 
     def check(self, connection: sa.Connection, *, pruned: Position | None) -> Iterator[Damage]:
@@ -84,6 +86,10 @@ class Labels:
 
         Where the log's beginning was pruned, what is not explained by what follows may have been by what is gone.
         """
+        if LABELS.name not in tables_in(connection):
+            self.gone = len(self._said)
+            yield Damage(kind=Kind.LABELS, detail="there is no table of texts")
+            return
         has_digests = _has_digests(connection)
         sql = _LABELS if has_digests else _LABELS_OF_SCHEMA_1
         for row in cast(Sequence[Any], fetch_rows(connection, sql)):

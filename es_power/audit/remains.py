@@ -59,6 +59,12 @@ def check_remains(  # noqa: PLR0917 (what it needs of the one pass that it is a 
             position=pruned.position,
             detail="what stands for the records up to there is not what the log says of it",
         )
+    elif all((fact.archive.id, fact.observed_at) != (pruned.archive, pruned.pruned_at) for _, fact in said):
+        yield Damage(
+            kind=Kind.PRUNED,
+            position=pruned.position,
+            detail="where the archive of the records up to there is, or when it was made, is not what the log says",
+        )
     ends: dict[int, bytes] = {}
     waited = set(pruned.kept)
     after = BEFORE_ALL
@@ -85,6 +91,8 @@ def _wrong(row: Row, pruned: Pruned, streams: Mapping[int, tuple[bytes, str]], e
     if position <= START or number not in streams:
         return "no record was kept there"
     stream, name = streams[number]
+    if not isinstance(name, str):
+        return "its stream has no name"
     previous = ends.get(number, GENESIS)
     if observed_host(name) is not None:
         if position not in pruned.kept:

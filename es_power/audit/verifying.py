@@ -10,6 +10,7 @@ Rules of this file:
 """
 
 import sqlite3
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -48,6 +49,9 @@ __all__ = ["examine", "verify"]
 Progress = Callable[[Position], None]
 
 _BATCH: Final = 256  # records, with what is made of them, that fit in the processor's cache; a whole subtree
+
+_MISSHAPEN: Final = (AttributeError, OverflowError, TypeError, ValueError, struct.error)
+"""What Python says of values that are not of the type that they should be."""
 
 # Written once: to have SQLAlchemy write it takes as long as to check a thousand records.
 _STREAMS: Final = str(sa.select(*(STREAMS.c[name] for name in ("no", "id", "name", "version", "hash"))))
@@ -177,16 +181,22 @@ class _Examination:
         for number, id_, name, version, end in cast(Sequence[Any], fetch_rows(self._connection, _STREAMS)):
             self._streams[number] = (id_, name)
             self._ends[number] = (version, end)
-        pruned = read_pruned(self._connection)
-        if pruned is not None:
-            self._begin_at(pruned)
+        try:
+            pruned = read_pruned(self._connection)
+            if pruned is not None:
+                self._begin_at(pruned)
+        except _MISSHAPEN as error:
+            # SQLite keeps what it is given, whatever the type of the column is.
+            said = f"what stands for the records that were pruned does not hold what it should ({error})"
+            self._damage.append(Damage(kind=Kind.PRUNED, position=self._pruned, detail=said))
+            return False
         self._claims += claims_inside(self._connection, self._database, self._keys)
         return True
 
     def _begin_at(self, pruned: Pruned) -> None:
         """Begin where a log was pruned, and check what was kept of what stood before."""
-        self._pruned = pruned.position
         self._edge = Edge(pruned.position, pruned.edge)
+        self._pruned = pruned.position
         self._chain = Chain(pruned.position, hashes_there(self._connection, pruned))
         self._versions = {number: version for number, (version, _) in pruned.streams.items()}
         claim = read_pruned_claim(pruned, self._keys)

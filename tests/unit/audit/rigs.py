@@ -98,16 +98,17 @@ def pruned_at(database: Database, position: int, **changed: object) -> int:
         }
         nodes = tree.nodes_beside([at for *_, at in ends], position)
     note = SIGNER.sign(Checkpoint(origin=SIGNER.verifier.name, size=position, root=edge.root()).text)
+    label, text = make_label("root")
     values = {
         "position": position,
         "checkpoint": str(note),
         "edge": edge.nodes,
         "streams": {stream: (version, end) for stream, version, end, _ in ends},
         "kept": {at: (before[at] or GENESIS, end) for _, _, end, at in ends},
-        "pruned_at": 0,
+        "archive": label.id,
+        "pruned_at": 1,
     }
     pruned = Pruned(**{**values, **changed})  # type: ignore[arg-type]
-    label, text = make_label("root")
     fact = LogPruned(
         observed_at=Timestamp(1),
         position=Position(position),
