@@ -129,6 +129,7 @@ class _Examination:
         self._pruned: Position | None = None
         self._pruned_said: Position | None = None
         self._prefix = Prefix()
+        self._reached_the_end = False
         #: How many records were kept of those before that.
         self._kept = 0
 
@@ -149,7 +150,7 @@ class _Examination:
             if pages is None
             else pages(lambda: self._progress(self._chain.position))
         )
-        whole = not any(each.kind in BREAKS for each in self._damage)
+        whole = self._reached_the_end and not any(each.kind in BREAKS for each in self._damage)
         pruned = self._pruned or START
         compared, changed = compare(
             self._claims, self._roots, begin=pruned, end=self._chain.position if whole else None
@@ -188,7 +189,7 @@ class _Examination:
         except _MISSHAPEN as error:
             # SQLite keeps what it is given, whatever the type of the column is.
             said = f"what stands for the records that were pruned does not hold what it should ({error})"
-            self._damage.append(Damage(kind=Kind.PRUNED, position=self._pruned, detail=said))
+            self._damage.append(Damage(kind=Kind.PRUNED, detail=said))
             return False
         self._claims += claims_inside(self._connection, self._database, self._keys)
         return True
@@ -196,9 +197,6 @@ class _Examination:
     def _begin_at(self, pruned: Pruned) -> None:
         """Begin where a log was pruned, and check what was kept of what stood before."""
         self._edge = Edge(pruned.position, pruned.edge)
-        self._pruned = pruned.position
-        self._chain = Chain(pruned.position, hashes_there(self._connection, pruned))
-        self._versions = {number: version for number, (version, _) in pruned.streams.items()}
         claim = read_pruned_claim(pruned, self._keys)
         if claim is None or claim.root != self._edge.root():
             self._damage.append(
@@ -217,6 +215,9 @@ class _Examination:
         digest = pruned.digest(read_state(self._connection) or b"")
         read = partial(rows_after, self._connection)
         self._damage += check_remains(pruned, said, digest, self._streams, self._prefix, read, self._keep)
+        self._chain = Chain(pruned.position, hashes_there(self._connection, pruned))
+        self._versions = {number: version for number, (version, _) in pruned.streams.items()}
+        self._pruned = pruned.position
 
     def _records(self) -> bool:
         """Check each record, and compute the tree; whether all were as they were written."""
@@ -264,6 +265,7 @@ class _Examination:
 
     def _closed(self) -> bool:
         """Check that the log ends where it should, in all streams."""
+        self._reached_the_end = True
         last = self._chain.position
         heads = self._connection.execute(sa.select(HEAD.c.position)).scalars().all()
         if heads != [last]:

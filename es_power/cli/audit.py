@@ -242,5 +242,6 @@ def _bar(total: int) -> Iterator[Progress]:
     console = Console(stderr=True)
     columns = (TextColumn("verify"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("verify", total=total)
+        # Of a log whose head is damaged, that may be anything.
+        task = bar.add_task("verify", total=total if isinstance(total, int) else None)
         yield lambda position: bar.update(task, completed=position)

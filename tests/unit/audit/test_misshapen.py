@@ -72,6 +72,17 @@ def test_what_is_of_another_type_is_damage_that_is_named(path: Path, sql: str, k
     assert kind in kinds
 
 
+def test_a_log_that_was_not_read_to_its_end_is_not_called_cut_short(path: Path) -> None:
+    with closing(Database(path)) as database:
+        note = checkpoint_of(database)
+        with insider(path) as connection:
+            connection.execute("UPDATE pruned_streams SET version = 'x'")
+        verdict = examine(database, [note])
+
+    assert [each.kind for each in verdict.damage] == [Kind.PRUNED]
+    assert {each.holds for each in verdict.checkpoints} == {None}
+
+
 @pytest.mark.parametrize("name", ["whole", "pruned"])
 @pytest.mark.parametrize("table", COLUMNS)
 def test_whatever_stands_in_a_column_it_ends_with_a_verdict(images: dict[str, bytes], name: str, table: str) -> None:
