@@ -294,7 +294,7 @@ class _Examination:
         return True
 
     def _labels_beside(self) -> bool:
-        self._damage += self._labels.check(self._connection, pruned=self._pruned)
+        self._damage += self._labels.check(self._connection)
         return True
 
     def _nodes(self) -> bool:

@@ -122,7 +122,11 @@ def pruned_at(database: Database, position: int, **changed: object) -> int:
     def beside(connection: sa.Connection) -> None:
         write_pruned(connection, pruned, b"state", nodes)
         there = ",".join(str(at) for *_, at in ends)
-        connection.exec_driver_sql(f"DELETE FROM records WHERE position <= {position} AND position NOT IN ({there})")
+        gone = f"position <= {position} AND position NOT IN ({there})"
+        for topic, state in connection.exec_driver_sql(f"SELECT topic, state FROM records WHERE {gone}").fetchall():
+            for each in CODEC.labels(topic, state):
+                connection.exec_driver_sql(f"DELETE FROM labels WHERE id = {each.id}")
+        connection.exec_driver_sql(f"DELETE FROM records WHERE {gone}")
 
     append = prepare(append_of(AUDIT, 0, fact, labels=[text]), CODEC)
     Appender(database, lambda: Timestamp(2)).commit([append], beside=beside)

@@ -18,6 +18,7 @@ ODD = ("NULL", "'abc'", "''", "7", "-1", "9223372036854775807", "1.5", "9e999", 
 
 COLUMNS = {
     "streams": ("no", "id", "name", "version", "hash"),
+    "labels": ("id", "salt", "text"),
     "tree": ("level", "number", "hash"),
     "pruned": ("position", "checkpoint", "edge", "archive", "kept", "nodes", "state", "pruned_at"),
     "pruned_streams": ("stream", "version", "hash"),

@@ -20,6 +20,7 @@ from es_power.log.chain import link
 from es_power.log.database import Database
 from es_power.log.labels import make_label
 from es_power.log.pruned import Pruned, read_nodes, read_pruned, read_state, write_pruned
+from es_power.log.schema import LABELS
 from es_power.testing.log_contract import append_of, lifecycle
 from tests.unit.audit.rigs import CODEC, SIGNER, checkpoint_of, pruned_at, write_log
 
@@ -177,3 +178,21 @@ def test_a_node_in_a_place_that_is_none_is_damage(database: Database, place: str
         connection.exec_driver_sql(f"UPDATE tree SET {place} WHERE level = 8 AND number = 4")
 
     assert found(database) == [(Kind.TREE, None)]
+
+
+def test_a_text_taken_from_a_record_that_stays_before_the_cut_is_found(tmp_path: Path) -> None:
+    with closing(write_log(tmp_path / "log.db", RECORDS)) as database:
+        pruned_at(database, 6)
+        assert checked(database).is_intact
+        with database.write() as connection:
+            connection.exec_driver_sql("DELETE FROM labels WHERE text = 'vm-4'")
+
+        assert found(database) == [(Kind.LABELS, 5)]
+
+
+def test_a_text_that_no_record_that_stays_refers_to_is_found(database: Database) -> None:
+    _, text = make_label("nobody")
+    with database.write() as connection:
+        connection.execute(sa.insert(LABELS).values(id=text.id, salt=text.salt, text=text.text))
+
+    assert found(database) == [(Kind.LABELS, None)]
