@@ -12,7 +12,7 @@ from es_power.output import Column, Row
 VERDICT: Final = tuple(
     Column(name)
     for name in (
-        *("intact", "position", "records", "streams", "vouched", "pruned", "root"),
+        *("intact", "position", "records", "streams", "vouched", "pruned", "remains_vouched", "root"),
         *("labels", "labels_gone", "labels_unchecked", "unread", "checkpoints", "damage"),
     )
 )
@@ -60,6 +60,7 @@ def verdict_row(verdict: Verdict) -> Row:
         "streams": verdict.streams,
         "vouched": verdict.vouched,
         "pruned": verdict.pruned,
+        "remains_vouched": verdict.remains_vouched,
         "root": verdict.root.hex(),
         "labels": verdict.labels,
         "labels_gone": verdict.labels_gone,

@@ -118,6 +118,8 @@ class Verdict(Wire):
     vouched: int
     """Up to where a checkpoint from outside says that nothing was changed: 0, since over HTTP none is given."""
     pruned: int | None
+    remains_vouched: bool | None
+    """Whether such a checkpoint covers the fact that says what was kept of what was pruned; null where nothing was."""
     root: str = Field(examples=[ROOT])
     labels: int
     labels_gone: int

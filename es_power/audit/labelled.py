@@ -12,12 +12,13 @@ import sqlalchemy as sa
 
 from es_power.audit.verdict import Damage, Kind
 from es_power.domain.custody import LabelsForgotten
-from es_power.domain.events import START, Label, Position
+from es_power.domain.events import Label, Position
 from es_power.domain.logged import FactImported
 from es_power.domain.ports import LabelText
 from es_power.errors import UnknownEventError
 from es_power.log.chain import Row
 from es_power.log.codec import Codec
+from es_power.log.database import tables_in
 from es_power.log.labels import is_cut, is_explained
 from es_power.log.queries import fetch_rows
 from es_power.log.schema import LABELS
@@ -76,14 +77,19 @@ class Labels:
                 self._forgotten.update(event.labels)
             for label in self._codec.labels(topic, state):
                 self._said.setdefault(label.id, (label.digest, position, name != FactImported.__name__))
-        except UnknownEventError:
+        except (UnknownEventError, TypeError, AttributeError):
+            # Before the cut of a pruned log, what is no record at all is told of and gone past.
             self.unread += 1
 
-    def check(self, connection: sa.Connection, *, pruned: Position | None) -> Iterator[Damage]:
+    def check(self, connection: sa.Connection) -> Iterator[Damage]:
         """Find the rows that are not those of a record, and the records that lack theirs; ask it once.
 
-        Where the log's beginning was pruned, what is not explained by what follows may have been by what is gone.
+        Of a pruned log the same is demanded: the records that stay were noted, and a label of one that went, went too.
         """
+        if LABELS.name not in tables_in(connection):
+            self.gone = len(self._said)
+            yield Damage(kind=Kind.LABELS, detail="there is no table of texts")
+            return
         has_digests = _has_digests(connection)
         sql = _LABELS if has_digests else _LABELS_OF_SCHEMA_1
         for row in cast(Sequence[Any], fetch_rows(connection, sql)):
@@ -91,7 +97,7 @@ class Labels:
             cut = row[3] if has_digests else b"" if _may_be_cut(text) else None
             said = self._said.pop(number, None)
             if said is None:
-                if pruned is None and not self.unread:
+                if not self.unread:
                     yield Damage(kind=Kind.LABELS, detail=f"no record refers to the text of label {number}")
                 continue
             try:
@@ -107,14 +113,14 @@ class Labels:
                 detail = f"the text of label {number} is not the one that the record was written with"
                 yield Damage(kind=Kind.LABELS, position=said[1], detail=detail)
         self.gone = len(self._said)
-        yield from self._taken(pruned or START)
+        yield from self._taken()
 
-    def _taken(self, pruned: Position) -> Iterator[Damage]:
-        """Find the labels whose text is gone though nobody forgot it: those of the records that are still there."""
+    def _taken(self) -> Iterator[Damage]:
+        """Find the labels whose text is gone though nobody forgot it."""
         taken = {
             number: position
             for number, (_, position, was_written) in self._said.items()
-            if was_written and position > pruned and number not in self._forgotten
+            if was_written and number not in self._forgotten
         }
         if taken and not self.unread:
             named = ", ".join(map(str, islice(taken, _NAMED)))

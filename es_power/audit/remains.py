@@ -3,16 +3,20 @@
 Rules of this file:
 1. A stream that lost nothing is checked from its first record on, by its own chain, up to its end at the cut.
 2. Of one that did, a record may stand there only where it is said to: each by the hash before it and its own.
-3. All that is said stands under one digest, in a fact (`LogPruned`) behind the cut, which later checkpoints sign.
+3. Each has to be proved to be one of those that were signed up to the cut: all the rest is in tables, which whoever
+   may write the database can change together.
+4. All that is said stands under one digest, in a fact (`LogPruned`) behind the cut, which later checkpoints sign. The
+   first such fact counts. Another one is appended by anybody who can write the database.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 import sqlalchemy as sa
 
 from es_power.audit.checkpoints import facts_of
+from es_power.audit.prefix import Prefix
 from es_power.audit.verdict import Damage, Kind
 from es_power.domain.custody import LogPruned
 from es_power.domain.events import START, Position
@@ -25,36 +29,48 @@ from es_power.log.queries import BEFORE_ALL
 _BATCH: Final = 256
 
 
-def digests_said(connection: sa.Connection, database: Database, cut: Position) -> Collection[bytes]:
-    """What the facts of a log say of what stands for the records up to there."""
+def prunings(connection: sa.Connection, database: Database, cut: Position) -> Sequence[tuple[Position, LogPruned]]:
+    """The facts of a log that say what stands for the records up to there, the first one first."""
     facts = facts_of(LogPruned, connection, database)
-    return {fact.state for position, fact in facts if fact.position == cut and position > cut}
+    return [(position, fact) for position, fact in facts if fact.position == cut and position > cut]
 
 
 def check_remains(  # noqa: PLR0917 (what it needs of the one pass that it is a part of)
     pruned: Pruned,
-    said: Collection[bytes],
+    said: Sequence[tuple[Position, LogPruned]],
     digest: bytes,
     streams: Mapping[int, tuple[bytes, str]],
+    prefix: Prefix,
     read: Callable[[int, int], list[Row]],
     keep: Callable[[Sequence[Row]], None],
 ) -> Iterator[Damage]:
     """Find what is wrong before the cut, and hand on what is there.
 
-    `read` gives a number of records after a position.
+    `said` are the facts that say so, the first one first; `read` gives a number of records after a position.
     """
-    if digest not in said:
+    for position, fact in said[1:]:
+        # Two who prune up to the same place at once both say so, and they say the same.
+        if fact.state != said[0][1].state:
+            detail = f"it says other things of the records up to {pruned.position} than record {said[0][0]}"
+            yield Damage(kind=Kind.PRUNED, position=position, detail=detail)
+    if not said or digest != said[0][1].state:
         yield Damage(
             kind=Kind.PRUNED,
             position=pruned.position,
             detail="what stands for the records up to there is not what the log says of it",
+        )
+    elif all((fact.archive.id, fact.observed_at) != (pruned.archive, pruned.pruned_at) for _, fact in said):
+        yield Damage(
+            kind=Kind.PRUNED,
+            position=pruned.position,
+            detail="where the archive of the records up to there is, or when it was made, is not what the log says",
         )
     ends: dict[int, bytes] = {}
     waited = set(pruned.kept)
     after = BEFORE_ALL
     while rows := [row for row in read(after, _BATCH) if row[0] <= pruned.position]:
         for row in rows:
-            if reason := _wrong(row, pruned, streams, ends):
+            if reason := _wrong(row, pruned, streams, ends) or _unproved(row, prefix):
                 yield Damage(kind=Kind.PRUNED, position=row[0], detail=reason)
             waited.discard(row[0])
             ends[row[1]] = row[6]
@@ -75,6 +91,8 @@ def _wrong(row: Row, pruned: Pruned, streams: Mapping[int, tuple[bytes, str]], e
     if position <= START or number not in streams:
         return "no record was kept there"
     stream, name = streams[number]
+    if not isinstance(name, str):
+        return "its stream has no name"
     previous = ends.get(number, GENESIS)
     if observed_host(name) is not None:
         if position not in pruned.kept:
@@ -86,3 +104,10 @@ def _wrong(row: Row, pruned: Pruned, streams: Mapping[int, tuple[bytes, str]], e
         if link(previous, stream, version, position, recorded_at, topic, state) == own:
             return ""
     return "its hash is not that of its content after the record before it"
+
+
+def _unproved(row: Row, prefix: Prefix) -> str:
+    """Why a record cannot be shown to have been signed; empty where it can, or where no record there can."""
+    if prefix.is_lost(0, row[0] - 1) or prefix.proves(row[0], row[6]):
+        return ""
+    return "it cannot be proved to be the record that was signed there"

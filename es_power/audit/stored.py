@@ -1,7 +1,8 @@
 """The tree of a log in its database: computed from the hashes of its records, and the larger nodes kept.
 
 A stored node stands over 256, 65,536 ... records. All are derived, and `Tree` computes what is not there; so a log of
-an older es_power, or one whose nodes were deleted, only takes longer.
+an older es_power, or one whose nodes were deleted, only takes longer. Of a log that was pruned, those before the cut
+cannot be computed any more.
 """
 
 from collections.abc import Iterable, Sequence

@@ -84,6 +84,8 @@ class Verdict:
     checkpoints: Sequence[Compared] = ()
     #: All records up to this one were pruned; the checkpoint there stands for them. None where the log is whole.
     pruned: Position | None = None
+    #: The first record that says what was kept of these; None where none says so.
+    pruned_said: Position | None = None
     #: Texts that are as they were written, texts that are gone (forgotten), and texts that nobody can check.
     labels: int = 0
     labels_gone: int = 0
@@ -101,3 +103,14 @@ class Verdict:
     def vouched(self) -> Position:
         """Up to here a checkpoint from outside says that nothing was changed since it was signed; 0: none does."""
         return Position(max((each.size for each in self.checkpoints if each.outside and each.holds), default=0))
+
+    @property
+    def remains_vouched(self) -> bool | None:
+        """Whether a checkpoint from outside covers the fact that says what was kept of the records that were pruned.
+
+        Each record that is there is proved by the checkpoint at the cut. That none more was taken out, and what every
+        fold begins with, is said by that fact alone. None where the log is whole.
+        """
+        if self.pruned is None:
+            return None
+        return self.pruned_said is not None and self.pruned_said <= self.vouched

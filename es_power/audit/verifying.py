@@ -10,7 +10,8 @@ Rules of this file:
 """
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any, Final, cast
@@ -27,7 +28,8 @@ from es_power.audit.labelled import Labels
 from es_power.audit.naming import check_names, name_break
 from es_power.audit.notes import Note
 from es_power.audit.pages import PageCheck, check_schema_objects, checked_beside, is_corrupt
-from es_power.audit.remains import check_remains, digests_said
+from es_power.audit.prefix import Prefix
+from es_power.audit.remains import check_remains, prunings
 from es_power.audit.tree import Edge, Grown
 from es_power.audit.verdict import Damage, Kind, Verdict
 from es_power.domain.events import START, Position
@@ -37,7 +39,7 @@ from es_power.log import SqlLog
 from es_power.log.chain import Chain, Row
 from es_power.log.codec import shared_codec
 from es_power.log.database import Database, tables_in
-from es_power.log.pruned import hashes_there, read_pruned, read_state
+from es_power.log.pruned import Pruned, hashes_there, read_nodes, read_pruned, read_state
 from es_power.log.queries import BEFORE_ALL, fetch_rows, rows_after, walk_rows
 from es_power.log.schema import HEAD, STREAMS, TREE
 from es_power.log.upgrade import check_schema
@@ -47,6 +49,9 @@ __all__ = ["examine", "verify"]
 Progress = Callable[[Position], None]
 
 _BATCH: Final = 256  # records, with what is made of them, that fit in the processor's cache; a whole subtree
+
+_MISSHAPEN: Final = (AttributeError, OverflowError, TypeError, ValueError, struct.error)
+"""What Python says of values that are not of the type that they should be."""
 
 # Written once: to have SQLAlchemy write it takes as long as to check a thousand records.
 _STREAMS: Final = str(sa.select(*(STREAMS.c[name] for name in ("no", "id", "name", "version", "hash"))))
@@ -122,6 +127,9 @@ class _Examination:
         self._labels = Labels(shared_codec())
         self._roots: Mapping[int, bytes] = {}
         self._pruned: Position | None = None
+        self._pruned_said: Position | None = None
+        self._prefix = Prefix()
+        self._reached_the_end = False
         #: How many records were kept of those before that.
         self._kept = 0
 
@@ -142,7 +150,7 @@ class _Examination:
             if pages is None
             else pages(lambda: self._progress(self._chain.position))
         )
-        whole = not any(each.kind in BREAKS for each in self._damage)
+        whole = self._reached_the_end and not any(each.kind in BREAKS for each in self._damage)
         pruned = self._pruned or START
         compared, changed = compare(
             self._claims, self._roots, begin=pruned, end=self._chain.position if whole else None
@@ -155,6 +163,7 @@ class _Examination:
             damage=tuple(self._damage),
             checkpoints=tuple(compared),
             pruned=self._pruned,
+            pruned_said=self._pruned_said,
             streams=len(self._streams),
             labels=self._labels.explained,
             labels_gone=self._labels.gone,
@@ -173,30 +182,42 @@ class _Examination:
         for number, id_, name, version, end in cast(Sequence[Any], fetch_rows(self._connection, _STREAMS)):
             self._streams[number] = (id_, name)
             self._ends[number] = (version, end)
-        pruned = read_pruned(self._connection)
-        if pruned is not None:
-            self._pruned = pruned.position
-            self._edge = Edge(pruned.position, pruned.edge)
-            self._chain = Chain(pruned.position, hashes_there(self._connection, pruned))
-            self._versions = {number: version for number, (version, _) in pruned.streams.items()}
-            claim = read_pruned_claim(pruned, self._keys)
-            if claim is None or claim.root != self._edge.root():
-                self._damage.append(
-                    Damage(
-                        kind=Kind.PRUNED,
-                        position=pruned.position,
-                        detail="the edge of the tree there does not lead to the root of the checkpoint there",
-                    )
-                )
-            else:
-                self._claims.append(claim)
-            read = partial(rows_after, self._connection)
-            said = digests_said(self._connection, self._database, pruned.position)
-            self._damage += check_remains(
-                pruned, said, pruned.digest(read_state(self._connection) or b""), self._streams, read, self._keep
-            )
+        try:
+            pruned = read_pruned(self._connection)
+            if pruned is not None:
+                self._begin_at(pruned)
+        except _MISSHAPEN as error:
+            # SQLite keeps what it is given, whatever the type of the column is.
+            said = f"what stands for the records that were pruned does not hold what it should ({error})"
+            self._damage.append(Damage(kind=Kind.PRUNED, detail=said))
+            return False
         self._claims += claims_inside(self._connection, self._database, self._keys)
         return True
+
+    def _begin_at(self, pruned: Pruned) -> None:
+        """Begin where a log was pruned, and check what was kept of what stood before."""
+        self._edge = Edge(pruned.position, pruned.edge)
+        claim = read_pruned_claim(pruned, self._keys)
+        if claim is None or claim.root != self._edge.root():
+            self._damage.append(
+                Damage(
+                    kind=Kind.PRUNED,
+                    position=pruned.position,
+                    detail="the edge of the tree there does not lead to the root of the checkpoint there",
+                )
+            )
+        else:
+            self._claims.append(claim)
+        self._prefix = Prefix(self._edge, self._stored_nodes(), read_nodes(self._connection))
+        self._damage += self._prefix.damage()
+        said = prunings(self._connection, self._database, pruned.position)
+        self._pruned_said = next((position for position, _ in said), None)
+        digest = pruned.digest(read_state(self._connection) or b"")
+        read = partial(rows_after, self._connection)
+        self._damage += check_remains(pruned, said, digest, self._streams, self._prefix, read, self._keep)
+        self._chain = Chain(pruned.position, hashes_there(self._connection, pruned))
+        self._versions = {number: version for number, (version, _) in pruned.streams.items()}
+        self._pruned = pruned.position
 
     def _records(self) -> bool:
         """Check each record, and compute the tree; whether all were as they were written."""
@@ -244,6 +265,7 @@ class _Examination:
 
     def _closed(self) -> bool:
         """Check that the log ends where it should, in all streams."""
+        self._reached_the_end = True
         last = self._chain.position
         heads = self._connection.execute(sa.select(HEAD.c.position)).scalars().all()
         if heads != [last]:
@@ -272,24 +294,27 @@ class _Examination:
         return True
 
     def _labels_beside(self) -> bool:
-        self._damage += self._labels.check(self._connection, pruned=self._pruned)
+        self._damage += self._labels.check(self._connection)
         return True
 
     def _nodes(self) -> bool:
         """Compare the nodes that are kept beside the log with those that were computed."""
-        if TREE.name not in tables_in(self._connection):
-            return True
-        computed = {(level, number): node for level, number, node in self._grown}
-        for level, number, node in self._connection.execute(sa.select(TREE.c.level, TREE.c.number, TREE.c.hash)):
+        computed = self._prefix.known | {(level, number): node for level, number, node in self._grown}
+        for level, number, node in self._stored_nodes():
             if computed.get((level, number)) == node:
                 continue
-            with suppress(TypeError, ValueError):
-                if (number + 1) << level <= (self._pruned or START) or (number << level) < (self._pruned or START):
-                    continue  # of what was pruned, nothing can be computed any more
+            if _is_number(level) and _is_number(number) and self._prefix.is_lost(level, number):
+                continue  # it was said of all of them at once
             self._damage.append(
                 Damage(kind=Kind.TREE, detail=f"node {number} of level {level} is not that of its records")
             )
         return True
+
+    def _stored_nodes(self) -> Iterable[tuple[int, int, bytes]]:
+        if TREE.name not in tables_in(self._connection):
+            return ()
+        rows = self._connection.execute(sa.select(TREE.c.level, TREE.c.number, TREE.c.hash))
+        return cast(Iterable[tuple[int, int, bytes]], rows)
 
 
 def _is_number(value: object) -> bool:

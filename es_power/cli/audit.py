@@ -236,6 +236,12 @@ def _words(verdict: Verdict) -> Iterator[str]:
         signed = next((each for each in verdict.checkpoints if each.size == verdict.pruned and each.holds), None)
         by = f"the checkpoint of {signed.origin} there stands for them" if signed else "no checkpoint stands for them"
         yield f"records 1 to {verdict.pruned} were pruned; {by}; what was kept of them was checked"
+        if verdict.vouched and not verdict.remains_vouched:
+            said = f"record {verdict.pruned_said}" if verdict.pruned_said else "no record"
+            yield (
+                f"that no more of them was taken out is said by {said}, and no checkpoint from outside covers that: "
+                "whoever could write the database since could have taken out more"
+            )
     if verdict.is_intact and not verdict.vouched:
         yield "no checkpoint from outside vouches for it: whoever could write the database could have written it anew"
 
@@ -246,5 +252,6 @@ def _bar(total: int) -> Iterator[Progress]:
     console = Console(stderr=True)
     columns = (TextColumn("verify"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("verify", total=total)
+        # Of a log whose head is damaged, that may be anything.
+        task = bar.add_task("verify", total=total if isinstance(total, int) else None)
         yield lambda position: bar.update(task, completed=position)

@@ -24,7 +24,7 @@ from es_power.errors import ConcurrentAppendError, LogError, PruneError, TablesD
 from es_power.log import SqlLog, open_log
 from es_power.log.append import Appender, prepare
 from es_power.log.labels import make_label
-from es_power.log.pruned import Pruned, pruned_up_to, write_pruned
+from es_power.log.pruned import Pruned, pruned_up_to, read_pruned, read_state, write_pruned
 from es_power.log.schema import LABELS, RECORDS
 from es_power.projections.cutting import cut_off
 from es_power.projections.store import Store
@@ -121,7 +121,8 @@ async def _take_out(
     def beside(connection: sa.Connection) -> None:
         if not connection.scalar(sa.select(RECORDS.c.position).where(RECORDS.c.key == append.key)):
             return  # the fact is not in the log, so nothing else may be done
-        if (begins := pruned_up_to(connection)) == cut.position:
+        begins = pruned_up_to(connection)
+        if begins == cut.position and _says(connection) == fact.state:
             return  # it was done, in a transaction whose end was not known
         if begins != cut.begins:
             raise PruneError(f"somebody else pruned the log meanwhile, up to {begins}")
@@ -138,6 +139,12 @@ async def _take_out(
         return outcome
 
     return await trio.to_thread.run_sync(commit)
+
+
+def _says(connection: sa.Connection) -> bytes:
+    """The digest over what stands for the records that are gone."""
+    pruned = read_pruned(connection)
+    return pruned.digest(read_state(connection) or b"") if pruned else b""
 
 
 def _delete(connection: sa.Connection, cut: Cut, rest: Remaining) -> None:

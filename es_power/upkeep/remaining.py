@@ -218,9 +218,14 @@ class _Observed:
                 yield self._connection.scalars(sa.select(RECORDS.c.position).where(wanted)).one()
 
     def names(self) -> Iterator[Position]:
-        """The newest name of each VM on each host."""
+        """The newest name of each VM on each host, and every one whose label nobody can read, which stays with it."""
         newest: dict[tuple[int, UUID | None], Position] = {}
         for row in self._namings:
+            try:
+                shared_codec().labels(row.topic, row.state)
+            except UnknownEventError:
+                yield Position(row.position)
+                continue
             instance = shared_codec().instance(row.topic, row.state)
             newest[row.stream, instance and InstanceId(instance)] = Position(row.position)
         yield from newest.values()

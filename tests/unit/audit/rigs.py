@@ -83,8 +83,10 @@ class Copies:
 
 def pruned_at(database: Database, position: int, **changed: object) -> int:
     """Take out the beginning of a log, as `es-power prune` does, all but each stream's last record; say how many."""
+    grow(database)
     with database.read() as connection:
-        edge = Tree(connection).edge(position)
+        tree = Tree(connection)
+        edge = tree.edge(position)
         ends = connection.exec_driver_sql(
             f"SELECT stream, max(version), hash, position FROM records WHERE position <= {position} GROUP BY stream"
         ).fetchall()
@@ -94,17 +96,19 @@ def pruned_at(database: Database, position: int, **changed: object) -> int:
             ).scalar()
             for stream, version, _, at in ends
         }
+        nodes = tree.nodes_beside([at for *_, at in ends], position)
     note = SIGNER.sign(Checkpoint(origin=SIGNER.verifier.name, size=position, root=edge.root()).text)
+    label, text = make_label("root")
     values = {
         "position": position,
         "checkpoint": str(note),
         "edge": edge.nodes,
         "streams": {stream: (version, end) for stream, version, end, _ in ends},
         "kept": {at: (before[at] or GENESIS, end) for _, _, end, at in ends},
-        "pruned_at": 0,
+        "archive": label.id,
+        "pruned_at": 1,
     }
     pruned = Pruned(**{**values, **changed})  # type: ignore[arg-type]
-    label, text = make_label("root")
     fact = LogPruned(
         observed_at=Timestamp(1),
         position=Position(position),
@@ -116,9 +120,13 @@ def pruned_at(database: Database, position: int, **changed: object) -> int:
     )
 
     def beside(connection: sa.Connection) -> None:
-        write_pruned(connection, pruned, b"state")
+        write_pruned(connection, pruned, b"state", nodes)
         there = ",".join(str(at) for *_, at in ends)
-        connection.exec_driver_sql(f"DELETE FROM records WHERE position <= {position} AND position NOT IN ({there})")
+        gone = f"position <= {position} AND position NOT IN ({there})"
+        for topic, state in connection.exec_driver_sql(f"SELECT topic, state FROM records WHERE {gone}").fetchall():
+            for each in CODEC.labels(topic, state):
+                connection.exec_driver_sql(f"DELETE FROM labels WHERE id = {each.id}")
+        connection.exec_driver_sql(f"DELETE FROM records WHERE {gone}")
 
     append = prepare(append_of(AUDIT, 0, fact, labels=[text]), CODEC)
     Appender(database, lambda: Timestamp(2)).commit([append], beside=beside)

@@ -57,6 +57,16 @@ def test_damage_is_told_with_its_place_and_ends_with_4(log: Path, ask: Ask) -> N
     assert "es-power: record 5: edited: its hash is not that of its content" in told.err
 
 
+def test_a_head_that_is_no_number_is_damage(log: Path, ask: Ask) -> None:
+    with closing(sqlite3.connect(log)) as connection:
+        connection.execute("UPDATE head SET position = 'x'")
+        connection.commit()
+    told = ask("audit", "verify", "--log", log)
+
+    assert told.code == 4
+    assert "head altered: the head is at x" in told.err
+
+
 def test_a_log_without_a_checkpoint_is_said_to_be_vouched_for_by_nobody(log: Path, ask: Ask) -> None:
     told = ask("audit", "verify", "--log", log)
 

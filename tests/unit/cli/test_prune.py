@@ -1,10 +1,13 @@
 """Pruning as it is typed."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import trio
 
+from es_power.audit.checkpoints import KeptCheckpoints, note_of
+from es_power.log.database import Database
 from es_power.upkeep import remaining
 from tests.unit.cli.conftest import Ask
 from tests.unit.upkeep.sealed import signed, write
@@ -62,3 +65,20 @@ def test_what_is_pruned_is_said_wherever_it_is_asked_for(ask: Ask, sealed: Path,
         0,
         "es-power: what was observed up to position 34 was pruned; of that its archive tells\n",
     )
+
+
+def test_a_checkpoint_of_before_the_prune_is_said_not_to_vouch_for_what_is_left(
+    ask: Ask, sealed: Path, tmp_path: Path
+) -> None:
+    with closing(Database(sealed, mode="read")) as database:
+        newest = KeptCheckpoints(database).newest()
+    assert newest is not None
+    note = tmp_path / "note"
+    note.write_text(str(note_of(newest)))
+    assert ask("prune", "--before", "2029-01-01", "--archive", tmp_path / "kept", "--yes", "--log", sealed).code == 0
+
+    told = ask("audit", "verify", "--checkpoint", note, "--log", sealed, "-o", "json")
+
+    [row] = told.rows
+    assert (told.code, row["vouched"], row["remains_vouched"]) == (0, 34, False)
+    assert "that no more of them was taken out is said by record" in told.err

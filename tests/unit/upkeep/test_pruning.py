@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,9 @@ from es_power.projections.why import why
 from es_power.replay import compare, rebuild, replay, verify
 from es_power.testing.facts import SOMEBODY, vm
 from es_power.testing.hypervisor import FakeHypervisor
-from es_power.upkeep import remaining
-from es_power.upkeep.cut import find_cut
+from es_power.upkeep import pruning, remaining
+from es_power.upkeep.cut import Cut, find_cut
+from es_power.upkeep.pruning import prune
 from tests.unit.audit.rigs import SIGNER
 from tests.unit.story import DB, OFF, PAUSED, RUNNING, WEB
 from tests.unit.tale import Tale, every_state
@@ -187,6 +189,23 @@ async def test_what_was_pruned_is_pruned_further_and_each_archive_is_a_log(log: 
     assert first.archive.file != second.archive.file
     async with open_log(second.archive.file) as archive:
         assert await checked(archive) == FIRST
+
+
+async def test_who_comes_second_to_the_same_cut_says_the_same_or_nothing(
+    log: SqlLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def other(archive: SqlLog, cut: Cut) -> remaining.Remaining:
+        return replace(await remaining.remaining(archive, cut), state=b"other")
+
+    cut = await find_cut(log, AFTER_FIRST)
+    for name in ("first", "second"):
+        await prune(log, cut, tmp_path / name, by="root", at=LATER)
+    monkeypatch.setattr(pruning, "remaining", other)
+    with pytest.raises(PruneError, match=f"somebody else pruned the log meanwhile, up to {FIRST}"):
+        await prune(log, cut, tmp_path / "third", by="root", at=LATER)
+
+    assert await checked(log) == FIRST
+    assert len([each for each in await log.read_stream(AUDIT) if isinstance(each.event, LogPruned)]) == 2
 
 
 async def test_tables_that_are_made_anew_begin_where_the_log_does(log: SqlLog, tmp_path: Path) -> None:
