@@ -84,10 +84,14 @@ class Span:
     since: Timestamp
     until: Timestamp
     now: Timestamp
+    #: Whether only what was known at another time counts.
+    past: bool
 
     def tag(self, newest: Newest) -> str | None:
         """What an answer about it depends on; None where the time that passes changes it."""
-        return etag(newest.of(self.view, self.view.position)) if self.until < self.now else None
+        if self.until >= self.now:
+            return None
+        return etag(max(newest.begin, self.view.position) if self.past else self.view.position)
 
 
 def _time(meaning: str) -> Any:
@@ -144,7 +148,7 @@ async def take_span(
         view = await house.view_until(known.position)
     end = now if until is None else read_time(until, "until")
     begin = Timestamp(min(end, now) - _DAY) if since is None else read_time(since, "since")
-    return _checked(Span(view, begin, end, now))
+    return _checked(Span(view, begin, end, now, known_at is not None))
 
 
 def _checked(span: Span) -> Span:
@@ -323,7 +327,7 @@ async def uptime(
         if {"since", "until"} & request.query_params.keys():
             raise invalid([{"in": "query", "name": "month", "problem": "stands for since and until"}])
         begin, end = timewords.month(month, now=span.now, zone=UTC)
-        span = _checked(Span(span.view, begin, end, span.now))
+        span = _checked(Span(span.view, begin, end, span.now, span.past))
     vms, more = await _page(request, span.view, vm, limit, cursor)
     async with aclosing(uptimes(span.view, vms, since=span.since, until=span.until, now=span.now)) as each:
         items: list[Plain] = [plain(uptime_row(one), UPTIMES) async for one in each if vm is not None or one.existed]

@@ -62,7 +62,7 @@ def test_a_backup_is_put_back(ask: Ask, log: Path) -> None:
     assert (done.code, done.err) == (0, f"es-power: what was replaced is {aside}\n")
     assert done.out.splitlines() == [
         "the log goes on after position 21 (it had gone up to 21), as position 22 says",
-        "commands are held on a: `es-power release HOST` lets them go on",
+        "commands are held on a: `es-power release HOST --why ...` lets them go on",
     ]
     [hold] = ask("holds", "--log", log, "-o", "json").rows
     assert (hold["host"], hold["why"].split(":")[0]) == ("a", "the log was restored")

@@ -194,13 +194,17 @@ async def test_what_was_pruned_is_pruned_further_and_each_archive_is_a_log(log: 
 async def test_who_comes_second_to_the_same_cut_says_the_same_or_nothing(
     log: SqlLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def other(archive: SqlLog, cut: Cut) -> remaining.Remaining:
-        return replace(await remaining.remaining(archive, cut), state=b"other")
+    found: list[remaining.Remaining] = []
+
+    async def of_the_first(archive: SqlLog, cut: Cut) -> remaining.Remaining:
+        """As if all had made their archives before the first took anything out."""
+        found.append(found[0] if found else await remaining.remaining(archive, cut))
+        return found[0] if len(found) < 3 else replace(found[0], state=b"other")
 
     cut = await find_cut(log, AFTER_FIRST)
+    monkeypatch.setattr(pruning, "remaining", of_the_first)
     for name in ("first", "second"):
         await prune(log, cut, tmp_path / name, by="root", at=LATER)
-    monkeypatch.setattr(pruning, "remaining", other)
     with pytest.raises(PruneError, match=f"somebody else pruned the log meanwhile, up to {FIRST}"):
         await prune(log, cut, tmp_path / "third", by="root", at=LATER)
 
