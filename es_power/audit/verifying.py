@@ -30,7 +30,7 @@ from es_power.audit.notes import Note
 from es_power.audit.pages import PageCheck, check_schema_objects, checked_beside, is_corrupt
 from es_power.audit.prefix import Prefix
 from es_power.audit.remains import check_remains, prunings
-from es_power.audit.tree import Edge, Grown
+from es_power.audit.tree import EMPTY, Edge, Grown
 from es_power.audit.verdict import Damage, Kind, Verdict
 from es_power.domain.events import START, Position
 from es_power.domain.streams import stream_id
@@ -86,7 +86,13 @@ def examine(
 ) -> Verdict:
     """Do what `verify` does, and block meanwhile; any damage that SQLite itself reports is part of the verdict."""
     outside = claims_outside(checkpoints, keys)
-    check_schema(database)
+    try:
+        check_schema(database)
+    except LogError as error:
+        if error.__cause__ is None or not is_corrupt(error.__cause__):
+            raise
+        # Of a file that cannot even be asked what it is, that is the verdict.
+        return Verdict(position=START, records=0, root=EMPTY, damage=tuple(PageCheck(database).run()))
     verdict: Verdict | None = None
     # The database's own check takes as long as ours, so they go side by side; in memory there is one connection only.
     with checked_beside(database) if database.place.path else nullcontext() as pages:

@@ -1,5 +1,6 @@
 """What was done to a log is named, with its place; a log that nobody touched is intact."""
 
+import os
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
@@ -418,3 +419,12 @@ def test_a_reading_that_was_disturbed_is_no_damage(path, monkeypatch):
         monkeypatch.setattr(Database, "_still_frozen", disturbed)
         with pytest.raises(LogUnavailableError, match="ask again"):
             examine(database, progress=reached.append)
+
+
+def test_a_file_that_was_cut_off_is_damage_and_not_an_error(path):
+    write_log(path, RECORDS).close()
+    os.truncate(path, path.stat().st_size // 2)
+
+    [(kind, position)] = set(found(path))
+
+    assert (kind, position) == (Kind.PAGES, None)
