@@ -6,8 +6,8 @@
 
 This one file is all of it, and it needs Python's standard library alone; take it from a copy of es_power that you
 trust, and the verifier key from whoever runs the service. Of each proof it says whether the record, byte for byte, is
-in the log that was signed; of a directory also whether each fact in it is what its record says. It exits with 0 where
-all is so, with 4 where something is not, with 1 where something could not be checked.
+in the log that was signed; of a directory also whether each fact in it is what its record says, and none lacks. It
+exits with 0 where all is so, with 4 where something is not, with 1 where something could not be checked.
 
 1. The record's hash is SHA-256 over a fixed prefix, the topic and the state (es_power/log/chain.py); the stream's id in
    it is made of its name (UUID version 5), or is its name, where that is a UUID.
@@ -393,7 +393,7 @@ def check_directory(folder, key):
             row = parse(line)
             before, place = place, facts.place(row)
             if place <= before:
-                wrong.append(f"events.jsonl, line {number}: it is there twice, or before its turn, or the one above is")
+                wrong.append(f"events.jsonl, line {number}: it is there twice, or is not in its order")
             facts.check(row)
             told.add(place)
         except BadProofError as error:
