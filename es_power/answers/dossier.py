@@ -55,12 +55,17 @@ Take `verify.py` from a copy of es_power that you trust (es_power/audit/offline.
 
 - each line of `events.jsonl` is what a record says that was in the log when it was signed: the fact is read again from
   the record's own bytes, every field of it, and each text is the one that it was recorded with;
-- no record of `proofs.json` lacks its line, and where the verifier says `all between them`, none was left out.
+- no record of `proofs.json` lacks its line, no sweep that of a VM that was asked for, and no line is there twice or in
+  another order; `checkpoint` is the note of the proofs;
+- where the verifier says `all between them`, no record from the first to the last that it names was left out.
 
-It does not show that no record before, after, or about another VM was left out: `es-power audit verify` reads the whole
-log. A text that is said to be forgotten may have been left out. `gaps.jsonl` and `clock.jsonl` are told from the whole
-log, and proved as far as their facts are in `events.jsonl` too. `manifest.json` shows damage on the way and nothing
-else, since whoever changes a file can change it too. And nothing shows that what a record says was true.
+It names these records, and the VMs that it is about: compare them with what you asked for. It does not show that no
+record before, after, or about another VM was left out, nor one that is not in `proofs.json` either where it says
+`some between them were not exported`: `es-power audit verify` reads the whole log. A text that is said to be forgotten
+may have been left out. `gaps.jsonl` and `clock.jsonl` are told from the whole log, and proved as far as their facts are
+in `events.jsonl` too. In `manifest.json` only the number of facts and the range are compared with the records, and its
+hashes show damage on the way, since whoever changes a file can change it too. And nothing shows that what a record says
+was true.
 """
 
 

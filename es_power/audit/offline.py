@@ -6,8 +6,8 @@
 
 This one file is all of it, and it needs Python's standard library alone; take it from a copy of es_power that you
 trust, and the verifier key from whoever runs the service. Of each proof it says whether the record, byte for byte, is
-in the log that was signed; of a directory also whether each fact in it is what its record says. It exits with 0 where
-all is so, with 4 where something is not, with 1 where something could not be checked.
+in the log that was signed; of a directory also whether each fact in it is what its record says, and none lacks. It
+exits with 0 where all is so, with 4 where something is not, with 1 where something could not be checked.
 
 1. The record's hash is SHA-256 over a fixed prefix, the topic and the state (es_power/log/chain.py); the stream's id in
    it is made of its name (UUID version 5), or is its name, where that is a UUID.
@@ -278,8 +278,8 @@ class Facts:
             self._named.add((proof["stream"], sweep["inventory"]))
             listed, asked = self._listed(proof, sweep), [uuid.UUID(each).bytes for each in instances]
             return {(position, listed.index(each)) for each in asked if each in listed} or {(position, -1)}
-        is_named = (proof["stream"], proof["version"]) in self._named
-        return set() if kind == "InventoryRecorded" and is_named else {(position, -1)}
+        is_for_sweeps = kind == "InventoryRecorded" and (proof["stream"], proof["version"]) in self._named
+        return set() if is_for_sweeps else {(position, -1)}
 
     def place(self, row):
         """Record and index of a line; -1 where it is no part of a sweep of this log."""
@@ -393,7 +393,7 @@ def check_directory(folder, key):
             row = parse(line)
             before, place = place, facts.place(row)
             if place <= before:
-                wrong.append(f"events.jsonl, line {number}: it is there twice, or before its turn, or the one above is")
+                wrong.append(f"events.jsonl, line {number}: it is there twice, or is not in its order")
             facts.check(row)
             told.add(place)
         except BadProofError as error:
@@ -422,17 +422,14 @@ def _compared(facts, proofs, told, manifest):
         except UncheckedError:  # then each line of it that is there was said to be unchecked
             position = proof["position"]
             owed |= {each for each in told if each[0] == position} or {(position, -1)}
-    yield from (f"{_line(*each)}: events.jsonl lacks it, or has it changed" for each in sorted(owed - told))
-    yield from (f"{_line(*each)}: events.jsonl has it, and the manifest does not" for each in sorted(told - owed))
+    for record, index in sorted(owed ^ told):
+        said = "lacks it, or has it changed" if (record, index) in owed else "has it, and the manifest does not"
+        yield f"record {record}{f', index {index}' if index >= 0 else ''}: events.jsonl {said}"
     records = {record for record, _ in owed}
     gone = {int(record) for record in manifest["unreadable"] if after < int(record) <= until} - records
     is_whole = instances or len(records) + len(gone) == until - after
     if manifest["facts"] != len(owed) or not is_whole or not all(after < record <= until for record in records):
         yield "manifest.json: `facts`, `after` and `until` are not those of the records"
-
-
-def _line(record, index):
-    return f"record {record}" if index < 0 else f"record {record}, index {index}"
 
 
 def _read(folder, name):

@@ -14,8 +14,11 @@ from uuid import UUID
 import pytest
 
 from es_power.audit import offline
+from es_power.audit.layout import layout
 from es_power.cli import main
 from tests.unit.story import DB, WEB
+
+LAYOUT = json.loads(layout())
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +150,7 @@ def test_a_line_that_is_there_twice_or_in_another_place_is_found(made: tuple[Pat
     run("audit", "export", folder, "--vm", DB, "--vm", WEB, "--log", made[0] / "log.db")
     lines = (folder / "events.jsonl").read_text().splitlines(keepends=True)
     swept = next(number for number, line in enumerate(lines) if '"index": 1' in line)
-    said = "it is there twice, or before its turn, or the one above is"
+    said = "it is there twice, or is not in its order"
     for changed, numbers in {
         "twice": ([*lines[:4], lines[3], *lines[4:]], [5]),
         "at the end": ([*lines, lines[3]], [len(lines) + 1]),
@@ -158,15 +161,24 @@ def test_a_line_that_is_there_twice_or_in_another_place_is_found(made: tuple[Pat
         assert [each for each in wrong if said in each] == [f"events.jsonl, line {each}: {said}" for each in numbers]
 
 
-@pytest.mark.parametrize("index", [-2, 2, True, 1.0, None, "1"])
+@pytest.mark.parametrize("index", ["from the end", 9, True, 1.0, None, "1"])
 def test_an_index_is_the_vms_own_place_in_its_sweep(made: tuple[Path, str], tmp_path: Path, index: object) -> None:
-    """To Python, the last but one of two is the first, and true is one."""
+    """To Python, true is one, and what is counted from the end is there too."""
     folder, key = tmp_path / "two", made[1]
     run("audit", "export", folder, "--vm", DB, "--vm", WEB, "--log", made[0] / "log.db")
     lines = (folder / "events.jsonl").read_text().splitlines(keepends=True)
-    true = '"index": 0' if index == -2 else '"index": 1'
-    number = next(number for number, line in enumerate(lines) if true in line)
-    lines[number] = lines[number].replace(true, f'"index": {json.dumps(index)}')
+    number = next(number for number, line in enumerate(lines) if '"index": 1' in line)
+    [sweep] = [
+        dict(
+            zip(
+                [name for name, *_ in LAYOUT["HostSwept:1"]], offline.unpack(bytes.fromhex(each["state"])), strict=False
+            )
+        )
+        for each in json.loads((folder / "proofs.json").read_text())
+        if each["position"] == json.loads(lines[number])["record"]
+    ]
+    given = 1 - len(sweep["states"]) // 2 if index == "from the end" else index
+    lines[number] = lines[number].replace('"index": 1', f'"index": {json.dumps(given)}')
     wrong = found(folder, key, "".join(lines))
 
     assert wrong[0].startswith(f"events.jsonl, line {number + 1}: ")
