@@ -53,7 +53,7 @@ class PageCheck:
             cause = error.__cause__ or error
             if not found and not is_corrupt(cause):
                 raise
-            said = " ".join(str(cause).split())
+            said = " ".join(str(getattr(cause, "orig", cause)).split())
             return found or [Damage(kind=Kind.PAGES, page=_page(said), detail=said)]
         return found
 

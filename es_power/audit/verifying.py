@@ -149,7 +149,9 @@ class _Examination:
                 if not is_corrupt(error):
                     raise
                 place = Position(self._chain.position + 1) if step == self._records else None
-                self._damage.append(Damage(kind=Kind.PAGES, position=place, detail=" ".join(str(error).split())))
+                self._damage.append(
+                    Damage(kind=Kind.PAGES, position=place, detail=" ".join(str(getattr(error, "orig", error)).split()))
+                )
                 break
         self._damage += (
             PageCheck(self._database).run(self._connection)

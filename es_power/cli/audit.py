@@ -1,8 +1,8 @@
 """`es-power audit`: sign the log, verify it, and prove what is in it."""
 
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,10 +16,11 @@ from es_power.answers.seals import PROOF, SEALED, VERDICT, sealed_row, verdict_r
 from es_power.audit.checkpoints import find_checkpoints
 from es_power.audit.keys import Signer, VerifierKey, write_key
 from es_power.audit.notes import Note
+from es_power.audit.pages import is_corrupt
 from es_power.audit.proving import newest_size, prove
 from es_power.audit.sealing import Sealed, sealer_of
 from es_power.audit.verdict import Compared, Damage, Verdict
-from es_power.audit.verifying import Progress, verify as verify_log
+from es_power.audit.verifying import Progress, examine, verify as verify_log
 from es_power.cli.options import (
     KEEP,
     UNDERSTOOD,
@@ -36,10 +37,10 @@ from es_power.cli.options import (
     place,
 )
 from es_power.domain.events import START, Position
-from es_power.errors import KeyFileError
+from es_power.errors import KeyFileError, LogError
 from es_power.ingest.clock import clock_read, now
 from es_power.log import SqlLog
-from es_power.log.database import parse_place
+from es_power.log.database import Database, parse_place
 from es_power.output import Format, Row
 from es_power.projections.queries import find, look
 from es_power.settings import load
@@ -136,11 +137,22 @@ def _verify(
         with _bar(await opened.head()) as progress:
             return await verify_log(opened, notes, keys=keys, progress=progress)
 
-    verdict = ask(place(log, config), question)
+    verdict = _found(place(log, config), question)
     Printer(output, utc).one(_shown(verdict) if output is Format.TABLE else verdict_row(verdict), VERDICT)
     for line in _words(verdict):
         note(f"es-power: {line}")
     raise typer.Exit(0 if verdict.is_intact else _FINDING)
+
+
+def _found(where: str, question: Callable[[SqlLog], Awaitable[Verdict]]) -> Verdict:
+    try:
+        return ask(where, question)
+    except LogError as error:
+        if error.__cause__ is None or not is_corrupt(error.__cause__):
+            raise
+    # What is too damaged to be opened as a log is examined as the file that it is.
+    with closing(Database(where, mode="read")) as database:
+        return examine(database)
 
 
 def _kept(path: Path) -> Sequence[Note]:

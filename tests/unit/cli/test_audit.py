@@ -1,6 +1,7 @@
 """The seal from the command line: a key, a checkpoint, a verdict, a proof."""
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -194,3 +195,11 @@ def test_doctor_judges_where_checkpoints_are_kept(log: Path, ask: Ask, config: P
     assert [row["result"] for row in doctor.rows if row["check"] == "checkpoints"] == ["failed", "finding", "ok"]
     assert sealed.code == 2
     assert "x is in the folder of the log" in sealed.err
+
+
+def test_a_log_that_was_cut_off_is_a_finding(log: Path, ask: Ask) -> None:
+    os.truncate(log, log.stat().st_size // 2)
+    done = ask("audit", "verify", "--log", log)
+
+    assert done.code == 4
+    assert "database pages damaged: database disk image is malformed" in done.out
