@@ -88,9 +88,10 @@ class Sealer:
     async def seal(self) -> Sealed:
         """Sign the log as it is, send that to all places, and record it; LogError where the log refuses."""
         async with self._turn:
-            self._edge = await trio.to_thread.run_sync(grow, self._log.database, self._edge)
-            name = self._signer.verifier.name
-            checkpoint = Checkpoint(origin=name, size=self._edge.size, root=self._edge.root())
+            # One that failed half-way may have grown beyond the nodes that were stored: then they are read again.
+            before, self._edge = self._edge, None
+            edge = self._edge = await trio.to_thread.run_sync(grow, self._log.database, before)
+            checkpoint = Checkpoint(origin=self._signer.verifier.name, size=edge.size, root=edge.root())
             note = self._signer.sign(checkpoint.text)
             failed = {text: said for text in self._places if (said := await self._put(text, note))}
             position = await self._say(checkpoint, note, tuple(failed))

@@ -12,9 +12,12 @@ from typing import Final, cast
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from es_power.audit.checkpoints import sealed_facts
 from es_power.audit.hashing import hashed_beside
 from es_power.audit.tree import SIZE, STEP, Edge, Grown, edge_at, fold, leaf_hashes
-from es_power.errors import RecordPrunedError, SealBrokenError
+from es_power.domain.custody import CheckpointSealed
+from es_power.domain.events import START, Position
+from es_power.errors import LogError, RecordPrunedError, SealBrokenError
 from es_power.log.database import Database, run, tables_in
 from es_power.log.pruned import Pruned, read_nodes, read_pruned
 from es_power.log.queries import fetch_rows
@@ -150,20 +153,40 @@ def read_hashes(connection: sa.Connection, after: int, until: int) -> Sequence[t
 def grow(database: Database, edge: Edge | None = None) -> Edge:
     """Bring the stored nodes up to the log's head, and give the right edge there.
 
-    `edge` is where an earlier call ended: then only what came since is read. It blocks; a service calls it in a thread.
+    `edge` is where an earlier call ended: then only what came since is read. Without one, the stored nodes are believed
+    up to the last checkpoint, where they have to lead to what was signed, and all that came since is read: a root over
+    a node that somebody changed would be signed, and the log be called forged for ever. LogError where they do not.
+    It blocks; a service calls it in a thread.
     """
+    signed: CheckpointSealed | None = None
     with database.read() as connection:
         head = int(connection.scalar(sa.select(HEAD.c.position)) or 0)
-        tree = Tree(connection)
         if edge is None or edge.size > head:
-            edge = tree.edge(tree.stored_up_to())
+            tree = Tree(connection)
+            signed = _last_signed(connection, database, tree.pruned.position if tree.pruned else START)
+            begin = tree.stored_up_to()
+            edge = tree.edge(min(begin, signed.size) if signed else begin)
     with hashed_beside(head - edge.size) as roots:
-        while edge.size < head:
+        while True:
+            if signed and edge.size == signed.size and edge.root() != signed.root:
+                raise LogError(
+                    f"the stored tree of {database.place} differs from what was signed at {signed.size} records, so "
+                    "nothing is signed; `es-power audit verify` says more"
+                )
+            if edge.size >= head:
+                return edge
+            until = signed.size if signed and edge.size < signed.size else head
             with database.read() as connection:
-                hashes = Tree(connection).joined(edge.size, min(edge.size + _AT_ONCE, head))
+                hashes = Tree(connection).joined(edge.size, min(edge.size + _AT_ONCE, until))
             if grown := edge.extend_by(hashes, roots):
                 _store(database, grown)
-    return edge
+
+
+def _last_signed(connection: sa.Connection, database: Database, begin: Position) -> CheckpointSealed | None:
+    """The checkpoint over most records that is a fact of the log; what was signed before its beginning is gone."""
+    facts = sealed_facts(connection, database)
+    signed = (fact for position, fact in facts if begin <= fact.size < position)
+    return max(signed, key=lambda fact: fact.size, default=None)
 
 
 def _store(database: Database, grown: Sequence[Grown]) -> None:

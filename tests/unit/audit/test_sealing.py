@@ -14,12 +14,13 @@ from es_power.audit.checkpoints import KeptCheckpoints, note_of, read_checkpoint
 from es_power.audit.keys import write_key
 from es_power.audit.places import Beside, FilePlace, FolderPlace, SyslogPlace, parse_place
 from es_power.audit.sealing import Sealer, near_places, sealing
+from es_power.audit.stored import grow
 from es_power.audit.verifying import verify
 from es_power.domain.custody import CheckpointSealed
 from es_power.domain.events import ServiceStopped
 from es_power.domain.streams import AUDIT
 from es_power.domain.time import Timestamp
-from es_power.errors import LogUnavailableError, NoteError, SettingsError
+from es_power.errors import LogError, LogUnavailableError, NoteError, SettingsError
 from es_power.log import open_log
 from es_power.settings import Audit
 from es_power.testing.log_contract import append_of, lifecycle
@@ -74,6 +75,41 @@ async def test_each_seal_goes_on_where_the_last_one_ended(path):
         (801, False, True),
         (802, False, True),
     ]
+
+
+async def test_nothing_is_signed_over_a_stored_node_that_was_changed(path, tmp_path):
+    async with open_log(path, mode="write") as log:
+        await sealer_of(log).seal()
+        with log.database.write() as connection:
+            connection.exec_driver_sql("UPDATE tree SET hash = zeroblob(32)")
+        sealer = sealer_of(log, f"file:{tmp_path}/checkpoints")
+        with pytest.raises(LogError, match=r"differs from what was signed at 300 records.*audit verify"):
+            await sealer.seal()
+        assert len(await log.read_stream(AUDIT)) == 1
+        assert not (tmp_path / "checkpoints").exists()
+
+        with log.database.write() as connection:
+            connection.exec_driver_sql("DELETE FROM tree")
+        await sealer.seal()
+        verdict = await verify(log, read_checkpoints(tmp_path / "checkpoints"))
+
+    assert verdict.is_intact
+    assert verdict.vouched == 301
+
+
+async def test_what_came_after_the_last_checkpoint_is_signed_as_the_records_are(path, tmp_path):
+    async with open_log(path, mode="write") as log:
+        await sealer_of(log).seal()
+        await log.append(append_of("more", 0, *map(lifecycle, range(500))))
+        grow(log.database)
+        with log.database.write() as connection:
+            connection.exec_driver_sql("UPDATE tree SET hash = zeroblob(32) WHERE number > 0")
+        sealed = await sealer_of(log).seal()
+        with log.database.write() as connection:
+            connection.exec_driver_sql("DELETE FROM tree")
+        verdict = await verify(log, [sealed.note])
+
+    assert verdict.is_intact
 
 
 async def test_a_place_that_fails_is_told_of_and_the_others_have_it(path, tmp_path):
