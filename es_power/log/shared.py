@@ -15,7 +15,7 @@ async def append_shared(
     labels: Sequence[LabelText] = (),
     forgets: Sequence[int] = (),
 ) -> Position:
-    """Append to a stream that many write, behind what it has by then; give the last fact's position.
+    """Append to a stream that many write, behind what it has by then; give the first fact's position.
 
     Raises as the log's `append` does, but for ConcurrentAppendError.
     """

@@ -1,9 +1,10 @@
 """One host, and who vouches for its instances."""
 
+from dataclasses import replace
 from functools import reduce
 
 from es_power.domain.events import ClockJumped, GapReason, RecordObserved, ServiceStopped
-from es_power.domain.host import Host, Vouched, evolve, vouched
+from es_power.domain.host import Host, Vouched, essence, evolve, vouched
 from es_power.domain.states import PowerState, VmState
 from es_power.domain.time import Timestamp
 from es_power.testing.facts import T0, Facts, vm
@@ -85,3 +86,10 @@ def test_nova_and_a_person_vouch_in_one_shape() -> None:
         asked_at=T0,
         power_state=PowerState.RUNNING,
     )
+
+
+def test_two_records_say_the_same_where_only_their_times_and_places_differ() -> None:
+    said = Vouched(vm_state=VmState.ACTIVE, task_state=None, position=1, host="a", node="n")
+
+    assert essence(said) == essence(replace(said, position=9, after=8))
+    assert essence(said) != essence(replace(said, node="m"))
