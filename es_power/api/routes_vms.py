@@ -134,7 +134,7 @@ async def history(
         request,
         part.lines,
         limit,
-        lambda line: (line.entry.position, -1 if line.entry.index is None else line.entry.index),
+        lambda line: line.entry.place,
     )
     instance = InstanceId(part.instance)
     tag = etag(house.newest.of(past.view, part.newest))

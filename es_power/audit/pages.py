@@ -129,6 +129,11 @@ def is_corrupt(error: BaseException) -> bool:
     return undecodable(error) or (code is not None and code & 0xFF in _CORRUPT)
 
 
+def stands_for_damage(error: LogError) -> bool:
+    """Whether a log refuses because its database says that of what it holds."""
+    return error.__cause__ is not None and is_corrupt(error.__cause__)
+
+
 def _page(said: str) -> int | None:
     found = _PAGE.search(said)
     return int(found[1]) if found else None

@@ -27,7 +27,7 @@ from es_power.audit.keys import VerifierKey
 from es_power.audit.labelled import Labels
 from es_power.audit.naming import check_names, name_break
 from es_power.audit.notes import Note
-from es_power.audit.pages import PageCheck, check_schema_objects, checked_beside, is_corrupt
+from es_power.audit.pages import PageCheck, check_schema_objects, checked_beside, is_corrupt, stands_for_damage
 from es_power.audit.prefix import Prefix
 from es_power.audit.remains import check_remains, prunings
 from es_power.audit.tree import EMPTY, Edge, Grown
@@ -89,7 +89,7 @@ def examine(
     try:
         check_schema(database)
     except LogError as error:
-        if error.__cause__ is None or not is_corrupt(error.__cause__):
+        if not stands_for_damage(error):
             raise
         # Of a file that cannot even be asked what it is, that is the verdict.
         return Verdict(position=START, records=0, root=EMPTY, damage=tuple(PageCheck(database).run()))

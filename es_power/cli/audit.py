@@ -16,7 +16,7 @@ from es_power.answers.seals import PROOF, SEALED, VERDICT, sealed_row, verdict_r
 from es_power.audit.checkpoints import find_checkpoints
 from es_power.audit.keys import Signer, VerifierKey, write_key
 from es_power.audit.notes import Note
-from es_power.audit.pages import is_corrupt
+from es_power.audit.pages import stands_for_damage
 from es_power.audit.proving import newest_size, prove
 from es_power.audit.sealing import Sealed, sealer_of
 from es_power.audit.verdict import Compared, Damage, Verdict
@@ -148,7 +148,7 @@ def _found(where: str, question: Callable[[SqlLog], Awaitable[Verdict]]) -> Verd
     try:
         return ask(where, question)
     except LogError as error:
-        if error.__cause__ is None or not is_corrupt(error.__cause__):
+        if not stands_for_damage(error):
             raise
     # What is too damaged to be opened as a log is examined as the file that it is.
     with closing(Database(where, mode="read")) as database:
