@@ -12,8 +12,8 @@ import pytest
 from es_power.audit.stored import grow
 from es_power.audit.verifying import examine
 from es_power.errors import EsPowerError
-from tests.torture.frame import Bench
-from tests.unit.audit.rigs import Copies, image_of, write_log
+from tests.torture.frame import FAULTS, Bench
+from tests.unit.audit.rigs import Copies, image_of, pruned_at, write_log
 
 pytestmark = pytest.mark.torture
 
@@ -27,21 +27,33 @@ ASKED = (
     "SELECT * FROM tree ORDER BY level, number",
     "SELECT position FROM head",
     "SELECT * FROM pruned",
+    "SELECT * FROM pruned_streams ORDER BY stream",
 )
 
 NAMED, HARMLESS, SILENT = "named", "harmless", "silent"
 
 
 def test_each_bit_of_a_log_is_named_or_changes_nothing(tmp_path: Path, bench: Bench) -> None:
-    image = image_of_a_log(tmp_path, 1_000)
+    turn_bits("bits", image_of_a_log(tmp_path, 1_000), bench)
+
+
+def test_each_bit_of_a_pruned_log_is_named_or_changes_nothing(tmp_path: Path, bench: Bench) -> None:
+    with closing(write_log(tmp_path / "log.db", 1_000, labels=20)) as database:
+        pruned_at(database, 600)
+        image = image_of(database)
+
+    turn_bits("pruned_bits", image, bench)
+
+
+def turn_bits(fault: str, image: bytes, bench: Bench) -> None:
     bits = 8 * len(image)
-    wanted = bench.count(2_000, bits)
+    wanted = bench.count(FAULTS[fault]["quick"], bits)
     chosen = range(bits) if wanted == bits else random.Random(bench.seed).sample(range(bits), wanted)
     seen, unnoticed = turned(image, chosen)
     assert unnoticed, "SQLite alone noticed everything"
 
     bench.report(
-        "bits",
+        fault,
         tried=wanted,
         held=wanted - seen[SILENT],
         control=f"SQLite's own integrity_check alone: {unnoticed:,} changes not noticed",

@@ -19,42 +19,45 @@ pytestmark = pytest.mark.torture
 
 RECORDS = 60
 COLUMNS = "stream, version, recorded_at, topic, state, hash"
-TOPIC, STATE = Codec().encode(lifecycle(10**6))
+CONTENT = TOPIC, STATE = Codec().encode(lifecycle(10**6))
 
-Way = Callable[[sqlite3.Connection, random.Random], None]
+Way = Callable[[sqlite3.Connection, random.Random, range], None]
+"""Does something to the records at some of these positions; the last is that of the log."""
 
 
-def edit(connection: sqlite3.Connection, draw: random.Random) -> None:
-    where = draw.randint(1, RECORDS)
+def edit(connection: sqlite3.Connection, draw: random.Random, span: range) -> None:
+    where = draw.choice(span)
     if draw.random() < 0.5:
         connection.execute("UPDATE records SET topic = ?, state = ? WHERE position = ?", (TOPIC, STATE, where))
     else:
         connection.execute("UPDATE records SET recorded_at = recorded_at + 1 WHERE position = ?", (where,))
 
 
-def delete(connection: sqlite3.Connection, draw: random.Random) -> None:
-    where = draw.randint(1, RECORDS)
+def delete(connection: sqlite3.Connection, draw: random.Random, span: range) -> None:
+    where = draw.choice(span)
     connection.execute("DELETE FROM records WHERE position = ?", (where,))
     move_up(connection, where, -1)
 
 
-def insert(connection: sqlite3.Connection, draw: random.Random) -> None:
-    where = draw.randint(1, RECORDS)
+def insert(connection: sqlite3.Connection, draw: random.Random, span: range) -> None:
+    where = draw.choice(span)
     move_up(connection, where - 1, 1)
     values = (where, draw.randint(1, 3), 10**6, 1, TOPIC, STATE, bytes(32))
     connection.execute(f"INSERT INTO records (position, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
 
-def swap(connection: sqlite3.Connection, draw: random.Random) -> None:
-    one, other = draw.sample(range(1, RECORDS + 1), 2)
+def swap(connection: sqlite3.Connection, draw: random.Random, span: range) -> None:
+    one, other = draw.sample(span, 2)
     for before, after in ((one, -1), (other, one), (-1, other)):
         connection.execute("UPDATE records SET position = ? WHERE position = ?", (after, before))
 
 
-def duplicate(connection: sqlite3.Connection, draw: random.Random) -> None:
-    which, where = draw.randint(1, RECORDS), draw.randint(1, RECORDS)
-    if which == where == RECORDS:
-        which = 1  # the last one once more, behind itself, leaves all that was signed as it was: that is an append
+def duplicate(connection: sqlite3.Connection, draw: random.Random, span: range) -> None:
+    which, where = draw.choice(span), draw.choice(span)
+    if which == where == span[-1]:
+        which = span[
+            0
+        ]  # the last one once more, behind itself, leaves all that was signed as it was: that is an append
     [row] = connection.execute(f"SELECT {COLUMNS} FROM records WHERE position = ?", (which,)).fetchall()
     move_up(connection, where - 1, 1)
     connection.execute(
@@ -62,8 +65,8 @@ def duplicate(connection: sqlite3.Connection, draw: random.Random) -> None:
     )
 
 
-def truncate(connection: sqlite3.Connection, draw: random.Random) -> None:
-    connection.execute("DELETE FROM records WHERE position > ?", (draw.randint(1, RECORDS - 1),))
+def truncate(connection: sqlite3.Connection, draw: random.Random, span: range) -> None:
+    connection.execute("DELETE FROM records WHERE position > ?", (draw.choice(span[:-1]),))
 
 
 WAYS: tuple[Way, ...] = (edit, delete, insert, swap, duplicate, truncate)
@@ -80,7 +83,7 @@ def test_whoever_writes_the_log_anew_is_found_by_a_checkpoint_kept_outside(tmp_p
     for number in range(wanted):
         way = WAYS[number % len(WAYS)]
         connection = copies.put(image)
-        way(connection, draw)
+        way(connection, draw, range(1, RECORDS + 1))
         is_control = number < controls
         plain += is_control and connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         recompute(connection)

@@ -150,18 +150,22 @@ def move_up(connection: sqlite3.Connection, after: int, by: int) -> None:
 
 
 def recompute(connection: sqlite3.Connection) -> None:
-    """Compute versions and hashes of all records anew, and where the streams end: then everything fits."""
+    """Compute versions and hashes of all records anew, and where the streams end: then everything fits.
+
+    Of a pruned log, those of all records behind the cut.
+    """
     ids = dict(connection.execute("SELECT no, id FROM streams").fetchall())
-    ends: dict[int, tuple[int, bytes]] = {}
+    ends = {no: (version, end) for no, version, end in connection.execute("SELECT * FROM pruned_streams")}
+    [cut] = connection.execute("SELECT coalesce(max(position), 0) FROM pruned").fetchone()
     rows = connection.execute(
-        "SELECT position, stream, recorded_at, topic, state FROM records ORDER BY position"
+        "SELECT position, stream, recorded_at, topic, state FROM records WHERE position > ? ORDER BY position", (cut,)
     ).fetchall()
     changed = []
     for position, stream, at, topic, state in rows:
         version, before = ends.get(stream, (0, GENESIS))
         ends[stream] = version + 1, link(before, ids[stream], version + 1, position, at, topic, state)
         changed.append((*ends[stream], position))
-    connection.execute("UPDATE records SET version = -version")
+    connection.execute("UPDATE records SET version = -version WHERE position > ?", (cut,))
     connection.executemany("UPDATE records SET version = ?, hash = ? WHERE position = ?", changed)
     connection.executemany(
         "UPDATE streams SET version = ?, hash = ? WHERE no = ?", [(*end, no) for no, end in ends.items()]

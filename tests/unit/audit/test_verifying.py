@@ -305,6 +305,25 @@ def test_a_page_that_is_damaged_is_named_by_its_number(path):
     assert leaf in {each.page for each in verdict.damage}
 
 
+@pytest.mark.parametrize("index", ["sqlite_autoindex_records_1", "records_key"])
+def test_an_index_that_gives_another_record_is_found(path, index):
+    with a_log(path):
+        pass
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        [size] = connection.execute("PRAGMA page_size").fetchone()
+        pages = "SELECT min(pageno) FROM dbstat WHERE name = ? AND pagetype = 'leaf'"
+        [page] = connection.execute(pages, (index,)).fetchone()
+    content = bytearray(path.read_bytes())
+    begin = (page - 1) * size
+    # The first cell says how long it is, and ends with the position of its record.
+    cell = begin + int.from_bytes(content[begin + 8 : begin + 10], "big")
+    content[cell + content[cell]] ^= 1
+    path.write_bytes(content)
+
+    assert {kind for kind, _ in found(path)} == {Kind.PAGES}
+
+
 def test_a_log_written_anew_fits_but_not_its_checkpoint(path):
     """The control: without the checkpoint nobody can tell."""
     with a_log(path) as database:
