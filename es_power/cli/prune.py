@@ -58,6 +58,9 @@ def prune(
         f"{done.count} observations up to position {cut.position} were pruned, {done.kept} stay that others rest on, "
         f"as position {done.position} says"
     )
+    note(
+        "es-power: that this was done is vouched for from the next checkpoint on; `es-power audit checkpoint` signs one"
+    )
 
 
 def _signed(cut: Cut, printer: Printer) -> str:

@@ -34,7 +34,8 @@ from es_power.domain.states import VmState
 from es_power.domain.streams import command as command_stream
 from es_power.domain.time import SECOND
 from es_power.errors import ConcurrentAppendError, EsPowerError, TakenOverError
-from es_power.log.labels import make_label
+from es_power.log.labels import make_label, without
+from es_power.projections.queries import label_of
 
 TRIES: Final = 5
 """How often an act that never arrived is tried."""
@@ -203,15 +204,22 @@ class Life:
     # ------------------------------------------------------------------------------------------------ the outcome
 
     async def _conclude(self, command: Command, result: Result, *, window: int) -> None:
+        reason = await self._nameless(command, result.reason)
         match result.outcome:
             case Outcome.REFUSED:
-                await self._step(command, Refused(**self._of(command), reason=result.reason, window=window))
+                await self._step(command, Refused(**self._of(command), reason=reason, window=window))
                 # What was refused was not as it looked, so the newest word is put on record.
                 await self._note_record(command)
             case Outcome.NOT_DELIVERED:
-                await self._step(command, Failed(**self._of(command), reason=result.reason, window=window))
+                await self._step(command, Failed(**self._of(command), reason=reason, window=window))
             case Outcome.ACCEPTED | Outcome.UNKNOWN:
                 await self._find_out(command, window=window)
+
+    async def _nameless(self, command: Command, reason: str) -> str:
+        """Take the guest's name out of what libvirt or Nova said: it may have to be forgotten, and a reason stays."""
+        label = label_of(self._desk.models.fleet, command.requested.instance)
+        names = await self._desk.log.labels([label.id]) if label else {}
+        return without("".join(names.values()), reason, "the guest")
 
     async def _find_out(self, command: Command, *, window: int | None) -> None:
         """Wait until it is seen to have happened; it is never repeated."""

@@ -1,5 +1,6 @@
 """Labels: texts that may be personal or hostile, kept beside the log so that they can be forgotten."""
 
+import re
 from hashlib import sha256
 from typing import Final
 
@@ -26,6 +27,20 @@ def make_label(text: str) -> tuple[Label, LabelText]:
     whole = None if kept == text else sha256(text.encode("utf-8", "surrogatepass")).digest()
     digest = label_digest(salt, kept, whole)
     return Label(id=number, digest=digest), LabelText(id=number, salt=salt, text=kept, whole=whole)
+
+
+def stands_in(name: str, text: str) -> bool:
+    """Whether a name stands as a word in a text; `web-1` does not in `web-1-old`."""
+    return bool(name) and re.search(_word(name.casefold()), text.casefold()) is not None
+
+
+def without(name: str, text: str, instead: str) -> str:
+    """A text with another word for a name, so that the name is in the log as a label only, and can be forgotten."""
+    return re.sub(_word(name), lambda _: instead, text, flags=re.IGNORECASE) if name else text
+
+
+def _word(name: str) -> str:
+    return rf"(?<![\w-]){re.escape(name)}(?![\w-])"
 
 
 def shown(text: str) -> str:

@@ -7,7 +7,6 @@ Rules of this file:
 3. That something was forgotten is a fact, with who said so and which labels; no fact has a text.
 """
 
-import re
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from es_power.errors import TextNotFoundError, UnknownEventError
 from es_power.log import SqlLog
 from es_power.log.codec import Raw
 from es_power.log.erasing import scrub
-from es_power.log.labels import shown
+from es_power.log.labels import shown, stands_in
 from es_power.log.queries import RawRecord
 from es_power.projections.as_of import scan
 from es_power.upkeep.saying import say
@@ -65,7 +64,7 @@ async def find_namings(log: SqlLog, target: str) -> list[Naming]:
     A VM is meant by its whole UUID, by HOST/NAME, or by its name; a beginning of one is not enough here.
     """
     kept = shown(target)
-    texts = await log.labels_that(lambda text: _names(kept, text))
+    texts = await log.labels_that(lambda text: stands_in(kept, text))
     host, _, name = kept.rpartition("/")
     search = _Search(log, texts, called=await log.labelled([name]), host=host, uuid=_as_uuid(kept))
     await scan(log, search.visit, after=START, until=await log.head())
@@ -92,12 +91,6 @@ async def forget(log: SqlLog, found: Sequence[Naming], *, by: str, at: Timestamp
 async def finish(log: SqlLog) -> bool:
     """Have the files follow what was erased before, where somebody was killed in between; False as of `Forgotten`."""
     return await trio.to_thread.run_sync(scrub, log.database)
-
-
-def _names(target: str, text: str) -> bool:
-    """Whether a name stands as a word in a text; `web-1` does not in `web-1-old`."""
-    kept = re.escape(target.casefold())
-    return bool(kept) and re.search(rf"(?<![\w-]){kept}(?![\w-])", text.casefold()) is not None
 
 
 class _Search:

@@ -3,7 +3,7 @@ from hashlib import sha256
 
 import pytest
 
-from es_power.log.labels import SHOWN, is_cut, is_explained, label_digest, make_label
+from es_power.log.labels import SHOWN, is_cut, is_explained, label_digest, make_label, stands_in, without
 
 
 def test_a_label_holds_the_texts_hash_and_nothing_of_the_text():
@@ -62,3 +62,18 @@ def test_no_part_of_a_text_is_taken_for_salt_or_for_the_hash_of_a_longer_one():
 )
 def test_what_no_database_stores_is_replaced_in_the_row(hostile, kept):
     assert make_label(hostile)[1].text == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rest"),
+    [
+        ("web-1", "no domain 'web-1' (WEB-1)", "no domain '-' (-)"),
+        ("web-1", "web-1-old, my-web-1, web-10", "web-1-old, my-web-1, web-10"),
+        ("a.b", "a.b, axb", "-, axb"),
+        ("\\1", "a \\1", "a -"),
+        ("", "nothing", "nothing"),
+    ],
+)
+def test_a_name_is_found_and_taken_out_where_it_stands_as_a_word(name, text, rest):
+    assert without(name, text, "-") == rest
+    assert stands_in(name, text) == (rest != text)
