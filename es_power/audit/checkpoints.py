@@ -80,9 +80,11 @@ def claims_outside(notes: Sequence[Note], keys: Sequence[VerifierKey]) -> list[C
         checkpoint = read_checkpoint(note)
         signed = any(key.signed(note) for key in keys)
         if keys and not signed:
-            names = ", ".join(key.name for key in keys)
+            asked = ", ".join(f"{key.name}+{key.id.hex()}" for key in keys)
+            signers = ", ".join(f"{each.name}+{each.key.hex()}" for each in note.signatures)
             raise NoteError(
-                f"the checkpoint of {checkpoint.origin} over {checkpoint.size} records is not signed by {names}"
+                f"the checkpoint of {checkpoint.origin} over {checkpoint.size} records is not signed by {asked}; "
+                f"it says that it is by {signers}"
             )
         claims.append(
             Claim(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root, outside=True, signed=signed)
