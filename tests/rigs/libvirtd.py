@@ -116,10 +116,15 @@ class Libvirtd:
         deadline = time.monotonic() + 20
         while not self._accepts():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                log = (self.directory / "libvirtd.log").read_text(errors="replace")
-                raise RuntimeError(f"libvirtd did not start:\n{log}")
+                raise RuntimeError(f"libvirtd did not start: {self.said()}")
             time.sleep(0.01)  # nothing but trying tells that it listens
         return self
+
+    def said(self) -> str:
+        """Whether it runs, and what it logged."""
+        ended = self._process and self._process.poll()
+        log = (self.directory / "libvirtd.log").read_text(errors="replace")
+        return f"exit status {ended}\n{log[-10_000:]}"
 
     def _accepts(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):

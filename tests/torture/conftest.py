@@ -8,7 +8,8 @@ from tests.torture import frame
 
 
 @pytest.fixture
-def bench() -> frame.Bench:
+def bench(request: pytest.FixtureRequest) -> frame.Bench:
+    assert request.node.get_closest_marker("torture"), "mark it, or `make torture` leaves it out"
     return frame.bench()
 
 

@@ -164,7 +164,7 @@ class Ends:
             os.kill(pid, signal.SIGKILL)
         await trio.to_thread.run_sync(self._daemon.start if end == "kill" else self._daemon.wake)
 
-        assert await _until(lambda: len(self._opened) > before)
+        assert await _until(lambda: len(self._opened) > before), self._daemon.said()
         async with trio.open_nursery() as beside:
             listed = await beside.start(self._listed, truth)
             assert await _until(

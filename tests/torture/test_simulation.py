@@ -28,6 +28,7 @@ CONTROL = 4.0
 """Days within which the broken variants are caught."""
 
 
+@pytest.mark.torture
 @pytest.mark.timeout(1200)  # two cores that others use too take five minutes
 def test_after_each_sweep_the_table_is_what_is_true(
     count: Callable[[int, int], int], seed: int, report: Callable[..., None]
