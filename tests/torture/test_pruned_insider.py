@@ -140,4 +140,4 @@ def test_whoever_writes_a_pruned_log_anew_is_found_by_a_checkpoint_kept_outside(
         held=found,
         control=f"without the checkpoint, of changes behind the cut {without:,} of {tries:,} not found",
     )
-    assert without > 0
+    assert without > 0 or tries == 0
