@@ -120,6 +120,10 @@ class Libvirtd:
             time.sleep(0.01)  # nothing but trying tells that it listens
         return self
 
+    def has_ended(self) -> bool:
+        """Whether it ended by itself."""
+        return self._process is not None and self._process.poll() is not None
+
     def said(self) -> str:
         """Whether it runs, and what it logged."""
         ended = self._process and self._process.poll()
