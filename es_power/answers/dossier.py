@@ -16,7 +16,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import trio
 
-from es_power.answers.export import FACTS, Exporter, fact_row, fact_rows, labels_of
+from es_power.answers.export import FACTS, Exporter, fact_row, fact_rows, label_ids
 from es_power.answers.rows import GAPS, gap_row
 from es_power.audit import offline
 from es_power.audit.checkpoints import KeptCheckpoints
@@ -130,7 +130,7 @@ async def make_dossier(
             said = await fact_rows(log, batch, fact_row)
             rows += [{"record": record, **row} for record, row in zip(records, said, strict=True)]
             clock += [row for each in batch if (row := _clock_row(each))]
-            labels.update(labels_of(batch))
+            labels.update(label_ids(batch))
     read_by = [position for each in exporter.inventories if (position := await _position(log, *each))]
     positions = sorted({*exporter.positions, *read_by})
     proofs = await trio.to_thread.run_sync(prove, log.database, positions, checkpoints)
