@@ -1,12 +1,18 @@
-"""The command line of the scripts that write pages of docs/: write them, or only say which are stale."""
+"""What the scripts share that write pages of docs/: tables, and the command line that writes or checks."""
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def write_or_check(

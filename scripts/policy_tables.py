@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from pages import write_or_check
+from pages import table, write_or_check
 
 from es_power.domain.policy import MIRRORED, POLICIES, Policy, Situation, Verdict, decide, policy_table
 from es_power.domain.states import PowerState, VmState
@@ -96,9 +96,7 @@ def _differences() -> Iterator[Mapping[str, str]]:
 
 def _table(rows: Iterable[Mapping[str, str]]) -> str:
     rows = list(rows)
-    columns = list(rows[0])
-    lines = [columns, ["---"] * len(columns), *(list(row.values()) for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Final, get_args, get_type_hints
 
 import typer
 from msgspec import NODEFAULT, Struct
-from pages import write_or_check
+from pages import table, write_or_check
 
 from es_power import errors
 from es_power.api.problems import CATALOGUE
@@ -67,7 +67,7 @@ def cli_page() -> str:
         options = (each for each in command.params if not is_argument(each) and not each.hidden)
         rows += [_option_row(each, hints.get(each.name, bool)) for each in options]
         if rows:
-            parts += [_table(("option", "meaning", "default"), rows)]
+            parts += [table(("option", "meaning", "default"), rows)]
     return "\n".join(parts)
 
 
@@ -172,7 +172,7 @@ def settings_page() -> str:
         brackets = "[[host]]" if section == "host" else f"[{section}]"
         parts += [f"## {brackets}\n", f"{inspect.getdoc(struct)}\n"]
         parts.append(
-            _table(("key", "meaning", "value", "default", "variable"), _setting_rows(section, struct, variables))
+            table(("key", "meaning", "value", "default", "variable"), _setting_rows(section, struct, variables))
         )
     return "\n".join(parts)
 
@@ -268,11 +268,6 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "exit-codes.md": exit_codes_page,
     "problems.md": problems_page,
 }
-
-
-def _table(heads: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _escaped(text: str) -> str:

@@ -16,13 +16,13 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import trio
 
-from es_power.answers.export import FACTS, Exporter, fact_row, fact_rows, labels_of
+from es_power.answers.export import FACTS, Exporter, fact_row, fact_rows, label_ids
 from es_power.answers.rows import GAPS, gap_row
 from es_power.audit import offline
 from es_power.audit.checkpoints import KeptCheckpoints
 from es_power.audit.labelled import read_labels
 from es_power.audit.layout import layout
-from es_power.audit.proving import newest_size, prove
+from es_power.audit.proving import prove
 from es_power.domain.events import START, ClockJumped, HostSwept, InstanceId, Position, Recorded, ServiceStarted
 from es_power.domain.ports import LabelText
 from es_power.domain.time import rfc3339
@@ -102,13 +102,16 @@ async def make_dossier(
     *,
     after: Position,
     until: Position,
+    signed: Position,
     instances: Collection[InstanceId] = (),
     checkpoints: KeptCheckpoints | None = None,
     most: int | None = None,
 ) -> Dossier:
-    """Gather it; NotSealedError for what came after the last checkpoint, DossierError for more than `most` facts."""
+    """Gather it; NotSealedError for what came after the last checkpoint, DossierError for more than `most` facts.
+
+    `signed`: up to where the newest checkpoint signed the log, as `newest_size` says.
+    """
     log, exporter = view.log, Exporter(view, instances)
-    signed = await trio.to_thread.run_sync(newest_size, log.database, checkpoints)
     if START < signed <= after:
         raise NotSealedError(
             f"nothing after record {after} is signed yet: the last checkpoint is over {signed} records; "
@@ -127,7 +130,7 @@ async def make_dossier(
             said = await fact_rows(log, batch, fact_row)
             rows += [{"record": record, **row} for record, row in zip(records, said, strict=True)]
             clock += [row for each in batch if (row := _clock_row(each))]
-            labels.update(labels_of(batch))
+            labels.update(label_ids(batch))
     read_by = [position for each in exporter.inventories if (position := await _position(log, *each))]
     positions = sorted({*exporter.positions, *read_by})
     proofs = await trio.to_thread.run_sync(prove, log.database, positions, checkpoints)

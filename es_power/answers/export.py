@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from es_power.answers.facts import texts_of
 from es_power.domain.decisions import CommandEvent
 from es_power.domain.events import (
     Event,
@@ -111,19 +112,15 @@ class Exporter:
                 return []
 
 
-def labels_of(batch: Sequence[Recorded]) -> list[int]:
+def label_ids(batch: Sequence[Recorded]) -> list[int]:
     """The labels that facts refer to."""
-    return list({label.id for each in batch for label in _labels(each.event)})
+    return list({label.id for label in texts_of(batch)})
 
 
 async def fact_rows(log: SqlLog, batch: Sequence[Recorded], row: Callable[[Recorded, Row], Row]) -> Sequence[Row]:
     """Write facts as rows, their labels' texts looked up at once."""
-    texts = await log.labels(labels_of(batch))
+    texts = await log.labels(label_ids(batch))
     return [row(each, _data(each.event, texts)) for each in batch]
-
-
-def _labels(event: Event) -> Sequence[Label]:
-    return [value for each in fields(event) if isinstance(value := getattr(event, each.name), Label)]
 
 
 def _data(event: Event, texts: Mapping[int, str]) -> Row:

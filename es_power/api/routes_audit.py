@@ -203,19 +203,21 @@ async def export(
     """What `es-power audit export` writes, of up to 5,000 facts, for one who asks at a time."""
     then = Then(house, now)
     after = await then.before(await then.moment(since, "since")) if since is not None else START
-    if until is not None:
-        last = (await then.moment(until, "until")).position
-        if after >= last:
-            raise invalid(
-                [{"in": "query", "name": "until", "problem": "is not after since, or no record lies between"}]
-            )
-    else:
-        last = await trio.to_thread.run_sync(newest_size, house.log.database, house.checkpoints)
+    signed = await trio.to_thread.run_sync(newest_size, house.log.database, house.checkpoints)
+    last = (await then.moment(until, "until")).position if until is not None else signed
+    if until is not None and after >= last:
+        raise invalid([{"in": "query", "name": "until", "problem": "is not after since, or no record lies between"}])
     instances = [await find(now, vm)] if vm is not None else []
     with alone(house.examining, "somebody is given one already"):
         try:
             dossier = await make_dossier(
-                now, after=after, until=last, instances=instances, checkpoints=house.checkpoints, most=_MOST_FACTS
+                now,
+                after=after,
+                until=last,
+                signed=signed,
+                instances=instances,
+                checkpoints=house.checkpoints,
+                most=_MOST_FACTS,
             )
         except DossierError as error:
             raise invalid([{"in": "query", "name": "since", "problem": f"is too long ago: {error}"}]) from error

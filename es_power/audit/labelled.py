@@ -33,13 +33,9 @@ _LABELS: Final = str(sa.select(LABELS.c.id, LABELS.c.salt, LABELS.c.text, LABELS
 
 def read_labels(connection: sa.Connection, ids: Sequence[int]) -> Iterator[LabelText]:
     """Read the rows of some labels; one whose text was forgotten has none."""
-    has_digests = _has_digests(connection)
-    sql = _LABELS if has_digests else _LABELS_OF_SCHEMA_1
     for start in range(0, len(ids), _AT_ONCE):
         some = ",".join(map(str, ids[start : start + _AT_ONCE]))
-        for number, salt, text, *whole in cast(Sequence[Any], fetch_rows(connection, f"{sql} WHERE id IN ({some})")):
-            cut = whole[0] if has_digests else b"" if _may_be_cut(text) else None
-            yield LabelText(id=number, salt=salt, text=text, whole=cut)
+        yield from _rows(connection, f" WHERE id IN ({some})")
 
 
 class Labels:
@@ -90,11 +86,8 @@ class Labels:
             self.gone = len(self._said)
             yield Damage(kind=Kind.LABELS, detail="there is no table of texts")
             return
-        has_digests = _has_digests(connection)
-        sql = _LABELS if has_digests else _LABELS_OF_SCHEMA_1
-        for row in cast(Sequence[Any], fetch_rows(connection, sql)):
-            number, salt, text = row[:3]
-            cut = row[3] if has_digests else b"" if _may_be_cut(text) else None
+        for row in _rows(connection):
+            number = row.id
             said = self._said.pop(number, None)
             if said is None:
                 if not self.unread:
@@ -102,7 +95,7 @@ class Labels:
                 continue
             try:
                 label = Label(id=number, digest=said[0])
-                fits = is_explained(label, LabelText(id=number, salt=salt, text=text, whole=cut))
+                fits = is_explained(label, row)
             except (TypeError, AttributeError, UnicodeEncodeError):
                 fits = False
             if fits:
@@ -129,8 +122,13 @@ class Labels:
             yield Damage(kind=Kind.LABELS, position=min(taken.values()), detail=detail)
 
 
-def _has_digests(connection: sa.Connection) -> bool:
-    return any(each["name"] == "whole" for each in sa.inspect(connection).get_columns(LABELS.name))
+def _rows(connection: sa.Connection, where: str = "") -> Iterator[LabelText]:
+    """Read rows as they are, whatever somebody may have written into them."""
+    has_digests = any(each["name"] == "whole" for each in sa.inspect(connection).get_columns(LABELS.name))
+    sql = (_LABELS if has_digests else _LABELS_OF_SCHEMA_1) + where
+    for number, salt, text, *whole in cast(Sequence[Any], fetch_rows(connection, sql)):
+        cut = whole[0] if has_digests else b"" if _may_be_cut(text) else None
+        yield LabelText(id=number, salt=salt, text=text, whole=cut)
 
 
 def _may_be_cut(text: object) -> bool:

@@ -211,7 +211,7 @@ def _export(
             raise typer.BadParameter("the time ends before it begins, or no record lies in it", param_hint="'--until'")
         view = await look(opened)
         instances = [await find(view, each) for each in vm or ()]
-        dossier = await make_dossier(view, after=after, until=last, instances=instances)
+        dossier = await make_dossier(view, after=after, until=last, signed=signed, instances=instances)
         await trio.to_thread.run_sync(dossier.write, folder)
         return dossier.facts
 

@@ -121,12 +121,6 @@ class EventBridge(Generic[T]):
             batch.append(Overflow(lost, after=self._latest))
             self._reported = dropped
 
-    async def emit_event(self, event: T) -> None:
-        """Hand one event to the listeners, past the queue and after what is being emitted: for one that trio made."""
-        async with self._emitting:
-            self._emitted += 1
-            await self._emit([event])
-
     async def _emit(self, batch: Sequence[T | Overflow[T]]) -> None:
         for listener in self._listeners if batch else ():
             await listener(batch)

@@ -14,7 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from es_power.log.database import Database
-from es_power.log.folders import STAGED
+from es_power.log.folders import STAGED, is_one_file
 from es_power.log.schema import LABELS
 
 _NEW: Final = "labels_rewritten"
@@ -55,5 +55,5 @@ def copies(path: Path) -> Iterator[Path]:
             yield from (staged for staged in sorted(beside.glob("*")) if staged.is_file())
             continue
         is_named = beside.is_file() and beside.name not in ours and f"{path.name}.lease-" not in beside.name
-        if is_named and not (path.exists() and beside.samefile(path)):
+        if is_named and not is_one_file(path, beside):
             yield beside

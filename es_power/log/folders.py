@@ -1,4 +1,4 @@
-"""Files and folders that are there after a power cut too: a new name is on disk once that is asked for."""
+"""Files, folders and their names: those that are there after a power cut too, and two of one file."""
 
 import os
 from pathlib import Path
@@ -29,3 +29,8 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for each in missing:
         sync(each.parent)
+
+
+def is_one_file(path: Path, other: Path) -> bool:
+    """Say whether two names are those of one file that is there."""
+    return path.exists() and other.exists() and path.samefile(other)

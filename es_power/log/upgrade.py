@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from es_power.errors import LogNotFoundError, LogSchemaError, LogUnavailableError
 from es_power.log import schema
 from es_power.log.database import Database, Place, tables_in
-from es_power.log.folders import ASIDE, make_folder
+from es_power.log.folders import ASIDE, is_one_file, make_folder
 from es_power.log.schema import HEAD
 
 _MIGRATIONS: Final = "es_power.log:migrations"
@@ -162,7 +162,7 @@ def _require_only_name(path: Path) -> None:
     """
     name, is_aside, _ = path.name.partition(ASIDE)
     first = path.with_name(name)
-    if is_aside and first.exists() and path.exists() and path.samefile(first):
+    if is_aside and is_one_file(path, first):
         raise LogUnavailableError(
             f"{path} is {first} by a second name, which a restore left that was killed: delete that name (the log "
             "stays), or run the restore again"

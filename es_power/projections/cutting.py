@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from es_power.log.database import Database, tables_in
 from es_power.projections.history import Entry
 from es_power.projections.store import Store
-from es_power.projections.tables import HISTORY, METADATA, SNAPSHOTS, TIMES
+from es_power.projections.tables import HISTORY, METADATA, SNAPSHOTS, TIMES, entry_row
 from es_power.projections.times import BLOCK
 
 _KEPT = sa.Table(
@@ -32,7 +32,7 @@ def cut_off(connection: sa.Connection, database: Database, kept: Iterable[Entry]
         store.begin(connection)
         return
     _KEPT.create(connection)
-    rows = [{"position": each.position, "index": -1 if each.index is None else each.index} for each in kept]
+    rows = [{key: row[key] for key in ("position", "index")} for row in map(entry_row, kept)]
     if rows:
         connection.execute(sa.insert(_KEPT), rows)
     is_kept = sa.exists().where(_KEPT.c.position == HISTORY.c.position, _KEPT.c["index"] == HISTORY.c["index"])

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from es_power.domain.decisions import PlanningStarted
+from es_power.domain.decisions import PlanningStarted, StopRequested, StopVerb
 from es_power.domain.events import (
     Event,
     GapClosed,
@@ -37,6 +37,26 @@ T0 = Timestamp(1_800_000_000 * SECOND)
 def vm(number: int) -> InstanceId:
     """The instance of that number: a UUID that is easy to recognise."""
     return InstanceId(UUID(int=(0xE5 << 120) | number))
+
+
+def stop_requested(
+    instance: InstanceId, command: UUID, *, observed_at: Timestamp = T0, host: str = "a"
+) -> StopRequested:
+    """A process manager's request, where a test does not care what led to it."""
+    return StopRequested(
+        observed_at=observed_at,
+        instance=instance,
+        command=command,
+        host=host,
+        policy="nova-2013",
+        policy_version=1,
+        rule="f",
+        verb=StopVerb.STOP,
+        reason="It should be stopped.",
+        observation=Position(1),
+        observation_index=None,
+        record=Position(1),
+    )
 
 
 class Facts:

@@ -25,7 +25,7 @@ from es_power.domain.time import Timestamp, moment
 from es_power.errors import BackupError, LogError, LogUnavailableError
 from es_power.log import open_log
 from es_power.log.database import LOCK_WAIT, Database, parse_place
-from es_power.log.folders import ASIDE, STAGED, sync
+from es_power.log.folders import ASIDE, STAGED, is_one_file, sync
 from es_power.log.lease import epochs, no_service
 from es_power.log.marks import marked
 from es_power.upkeep.backup import settle
@@ -100,7 +100,7 @@ def _two_files(place: str | Path, backup: Path) -> tuple[Path, Path]:
             "a backup is put back into a file, which --log names; PostgreSQL is put back by its own means, and then "
             "`es-power restore --accept-rewind` says so in the log"
         )
-    if path.exists() and backup.exists() and path.samefile(backup):
+    if is_one_file(path, backup):
         raise BackupError(f"{backup} is the log itself")
     return path, backup.absolute()
 
@@ -166,7 +166,7 @@ def _put_in_place(staged: Path, path: Path, at: Timestamp) -> Path | None:
 def _drop_second_names(path: Path) -> None:
     """Take away the second names that a try gave which was killed before the log lost its first."""
     for aside in path.parent.glob(f"{escape(path.name)}{ASIDE}*"):
-        if path.exists() and aside.samefile(path):
+        if is_one_file(path, aside):
             aside.unlink()
 
 

@@ -56,6 +56,7 @@ from es_power.service import Service
 from es_power.settings import Bridge, Host, Lease, Log, PolicyChoice, Settings, Sweep
 from es_power.testing.facts import T0, vm
 from es_power.testing.hypervisor import FakeConnection, FakeHypervisor
+from tests.rigs.clock import without_threads
 
 HOSTS = ("a", "b")
 VMS = (1, 2, 3)
@@ -121,11 +122,6 @@ class WatchedHost(FakeHypervisor):
         for connection, announcement in held * (2 if twice else 1):
             if connection._announce is not None:
                 connection._announce(announcement)
-
-
-async def _at_once(work: Callable[..., object], *args: object, **_: object) -> object:
-    await trio.lowlevel.checkpoint()
-    return work(*args)
 
 
 class PlainStates:
@@ -512,11 +508,10 @@ Step = tuple[str, tuple[object, ...], dict[str, object]]
 
 
 @contextmanager
-def _without_threads() -> Iterator[None]:
+def _in_silence() -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     try:
-        with mock.patch.object(trio.to_thread, "run_sync", _at_once):
-            yield
+        yield
     finally:
         structlog.reset_defaults()
 
@@ -570,5 +565,5 @@ def play(
                 await world.check_log()
                 nursery.cancel_scope.cancel()
 
-    with _without_threads(), nullcontext() if seed is None else _from_one_seed(seed):
+    with _in_silence(), without_threads(), nullcontext() if seed is None else _from_one_seed(seed):
         trio.run(main, clock=MockClock(autojump_threshold=0))

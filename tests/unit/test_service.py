@@ -28,6 +28,9 @@ from es_power.projections.tables import METADATA
 from es_power.service import Service, serve
 from es_power.settings import Audit, Host, Log, Settings
 from es_power.testing.hypervisor import FakeHypervisor
+from tests.rigs.clock import jumping
+
+pytestmark = jumping
 
 
 def settings(log: Path) -> Settings:
@@ -348,6 +351,7 @@ async def until_swept(log: SqlLog, count: int) -> None:
             await trio.sleep(0.01)
 
 
+@pytest.mark.trio(run=trio.run)  # whoever verifies a log has to be in a thread
 async def test_a_service_seals_its_log_from_the_start_and_with_its_last_word_in_it(tmp_path: Path) -> None:
     signer, outside = Signer.generate("host-1/es-power"), tmp_path / "elsewhere" / "checkpoints"
     outside.parent.mkdir()

@@ -8,10 +8,10 @@ import pytest
 import trio
 
 from es_power.domain.cause_table import Cause
-from es_power.domain.decisions import Approved, Route, Sent, StopRequested, StopVerb
-from es_power.domain.events import GapReason, Position
+from es_power.domain.decisions import Approved, Route, Sent, StopVerb
+from es_power.domain.events import GapReason
 from es_power.domain.streams import actor, command, imported, observer
-from es_power.testing.facts import vm
+from es_power.testing.facts import stop_requested, vm
 from tests.acceptance.night import write_night
 from tests.unit.cli.conftest import Ask
 from tests.unit.cli.test_imports import digests
@@ -140,18 +140,7 @@ def host_went_down() -> Life:
 def commanded() -> Life:
     tale = life()
     common = {"observed_at": tale.now, "instance": WEB, "command": UUID(int=9)}
-    requested = StopRequested(
-        **common,
-        host="a",
-        policy="nova-2013",
-        policy_version=1,
-        rule="f",
-        verb=StopVerb.STOP,
-        reason="It should be stopped.",
-        observation=Position(1),
-        observation_index=None,
-        record=Position(1),
-    )
+    requested = stop_requested(WEB, UUID(int=9), observed_at=tale.now)
     acting = {"actor": actor(observer("a", "qemu")), "epoch": 1}
     approved = Approved(**common, **acting, by=tale.label("carol"), why=tale.label("agreed"))
     tale.extend(command(UUID(int=9)), [requested, approved])

@@ -46,10 +46,14 @@ from es_power.errors import (
 )
 from es_power.ingest.clock import now
 from es_power.log import SqlLog
+from es_power.log.patience import SLOW
 from es_power.projections.readmodels import Step
 from es_power.settings import Act, Breaker
 from es_power.testing import FakeHypervisor, FakeStopper
+from tests.rigs.clock import jumping
 from tests.unit.dispatch.conftest import QUICK, House, acting, house, observing, say, settings
+
+pytestmark = jumping
 
 TRUSTING = Breaker(commands=100, most=100, whole=100)
 
@@ -229,9 +233,8 @@ async def test_what_was_sent_before_a_crash_is_looked_for_and_never_repeated(
             h = House(log, host, stopper, None, acts)  # type: ignore[arg-type]
             await say(log, web, VmState.STOPPED)
             await h.until(Sent)
-            with trio.fail_after(5):
-                while not stopper.sent:
-                    await trio.sleep(0.01)
+            await trio.sleep(0.1)
+            assert len(stopper.sent) == 1
         async with acting(log, host, stopper, settings(log, act=Act(settle=0.05, after_boot=0.001, confirm=0.5))):
             [failed] = await h.until(Failed)
 
@@ -285,8 +288,10 @@ async def test_a_hold_keeps_a_command_back_until_it_is_released(
 
 
 async def test_a_hold_of_the_host_ends_by_itself(log: SqlLog, host: FakeHypervisor, web: InstanceId) -> None:
+    begun = now()
     async with house(log, host) as h:
-        await h.actor.hold(instance=None, until=Timestamp(now() + SECOND // 2), by="ann", why="works")
+        h.actor.desk.clock = lambda: Timestamp(begun + int(trio.current_time() * SECOND))
+        await h.actor.hold(instance=None, until=Timestamp(h.actor.desk.clock() + SECOND // 2), by="ann", why="works")
         await requested(h, web)
         await trio.sleep(0.3)
         assert h.stopper.sent == []
@@ -359,6 +364,7 @@ async def test_a_guest_whose_answer_changed_without_a_word_is_left_alone(
 ) -> None:
     async with house(log, host, act=Act(settle=0.4, after_boot=0.001)) as h:
         await requested(h, web)
+        await trio.sleep(0.3)
         host.set_state(web, 5, 1)
         [withdrawn] = await h.until(Withdrawn)
         await trio.sleep(0.3)
@@ -435,25 +441,19 @@ async def test_what_was_requested_before_the_host_was_booted_is_withdrawn(
     assert len(h.stopper.sent) == 1
 
 
-async def test_an_actor_whose_append_has_no_answer_says_so(
-    log: SqlLog, host: FakeHypervisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_actor_whose_append_has_no_answer_says_so(log: SqlLog, host: FakeHypervisor) -> None:
     # By a log of its own, as in a process of its own: nobody else's append hangs.
     its = HangingLog(log.database, clock=now, poll=0.02)
     async with observing(log, host), acting(its, host, FakeStopper(host), settings(log)) as acts:
         its.answers = trio.Event()
-        # Not before: an append that was slow by itself would have been said, and not be said again.
-        monkeypatch.setattr("es_power.log.patience.SLOW", 0.02)
         with capture_logs() as lines:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(partial(acts.actors["host-1"].hold, instance=None, until=None, by="ann", why="x"))
-                with trio.move_on_after(60):
-                    while not lines:
-                        await trio.sleep(0.01)
+                await trio.sleep(SLOW + 1)
                 its.answers.set()  # an append is waited for whatever is cancelled
 
     assert lines[0]["event"] == "the log cannot be written; trying on"
-    assert lines[0]["because"] == "it has not answered for 0.02 s"
+    assert lines[0]["because"] == f"it has not answered for {SLOW:g} s"
 
 
 class HangingLog(SqlLog):
@@ -468,7 +468,7 @@ class HangingLog(SqlLog):
 
 
 async def test_what_a_log_does_not_take_soon_is_given_up_and_never_done(
-    log: SqlLog, host: FakeHypervisor, web: InstanceId, monkeypatch: pytest.MonkeyPatch
+    log: SqlLog, host: FakeHypervisor, web: InstanceId
 ) -> None:
     its = FullLog(log.database, clock=now, poll=0.02)
     how = settings(log, mode="approve")
@@ -478,10 +478,8 @@ async def test_what_a_log_does_not_take_soon_is_given_up_and_never_done(
         request = (await House(log, host, FakeStopper(host), None, acts).until(StopRequested))[0]
         await acts.actors["host-1"].desk.caught_up()
         for wish in (Approve(command=request.command, why="go"), Hold(host="host-1", why="wait")):
-            with monkeypatch.context() as hurried:
-                hurried.setattr("es_power.acting.SOON", 0.05)
-                with pytest.raises(LogUnavailableError, match="so nothing was done; say it again later"):
-                    await acts.hear(wish, "ann")
+            with pytest.raises(LogUnavailableError, match="so nothing was done; say it again later"):
+                await acts.hear(wish, "ann")
         its.is_full = False
         await acts.hear(Release(hold=await held(acts), why="on"), "ann")
         facts = [each.event for each in await log.read(after=0, limit=100_000)]

@@ -29,7 +29,10 @@ from es_power.log.codec import Codec
 from es_power.projections.fleet import Fleet
 from es_power.settings import Act
 from es_power.testing import FakeHypervisor, FakeStopper
+from tests.rigs.clock import jumping
 from tests.unit.dispatch.conftest import acting, house, observing, readable, say, settings
+
+pytestmark = jumping
 
 LIFE = ["StopRequested", "Approved", "LookedAgain", "Sent", "Confirmed"]
 
@@ -77,6 +80,7 @@ async def test_one_that_is_started_again_within_the_settle_time_is_left_alone(lo
         await say(log, web, VmState.ACTIVE)
         host.power_off(web)
         await h.until(StopRequested)
+        await trio.sleep(0.4)
         host.start(web)
         [withdrawn] = await h.until(Withdrawn)
         await trio.sleep(0.7)

@@ -6,14 +6,14 @@ import pytest
 import trio
 
 from es_power.dispatch.process_manager import ProcessManager
-from es_power.domain.decisions import StopRequested, StopVerb, Withdrawn
+from es_power.domain.decisions import Withdrawn
 from es_power.domain.events import Event, Position
 from es_power.domain.policy import get_policy
 from es_power.domain.ports import Append, Write
 from es_power.domain.streams import command, planner
 from es_power.log import SqlLog
 from es_power.projections.stop_commands import Derived
-from es_power.testing.facts import T0, vm
+from es_power.testing.facts import T0, stop_requested, vm
 
 OBSERVER = "observer/host-1/test"
 
@@ -35,20 +35,7 @@ def make_unreadable(log: SqlLog, position: Position) -> None:
 async def test_a_command_of_which_not_all_can_be_read_is_left_to_its_actor(log: SqlLog) -> None:
     manager = manager_of(log)
     await manager.begin()
-    request = StopRequested(
-        observed_at=T0,
-        instance=vm(1),
-        command=UUID(int=7),
-        host="host-1",
-        policy="nova-2013",
-        policy_version=1,
-        rule="b",
-        verb=StopVerb.STOP,
-        reason="it should be stopped",
-        observation=Position(1),
-        observation_index=None,
-        record=Position(1),
-    )
+    request = stop_requested(vm(1), UUID(int=7), host="host-1")
     stream = command(request.command)
     await tell(log, stream, request)
     make_unreadable(log, await tell(log, stream, request))

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from es_power.domain.cause_table import Cause, Confidence
-from es_power.domain.decisions import Approved, Route, Sent, StopRequested, StopVerb
+from es_power.domain.decisions import Approved, Route, Sent, StopVerb
 from es_power.domain.events import (
     GapReason,
     HostSwept,
@@ -41,7 +41,7 @@ from es_power.log.schema import RECORDS
 from es_power.projections.as_of import Moment
 from es_power.projections.queries import look
 from es_power.projections.why import Why, why
-from es_power.testing.facts import vm
+from es_power.testing.facts import stop_requested, vm
 from tests.unit.story import DB, OFF, RUNNING, WEB
 from tests.unit.tale import Tale
 
@@ -443,18 +443,7 @@ async def test_a_command_of_ours_names_its_rule_and_who_approved_it(tmp_path: Pa
     tale.wait(3600)
     id_ = UUID(int=9)
     common = {"observed_at": tale.now, "instance": WEB, "command": id_}
-    requested = StopRequested(
-        **common,
-        host="a",
-        policy="nova-2013",
-        policy_version=1,
-        rule="f",
-        verb=StopVerb.STOP,
-        reason="It should be stopped.",
-        observation=Position(1),
-        observation_index=None,
-        record=Position(1),
-    )
+    requested = stop_requested(WEB, id_, observed_at=tale.now)
     acting = {"actor": actor(observer("a", "qemu")), "epoch": 1}
     approved = Approved(**common, **acting, by=tale.label("carol"), why=tale.label("agreed"))
     tale.extend(command(id_), [requested, approved])
