@@ -45,7 +45,7 @@ def test_who_is_named_nowhere_cannot_be_forgotten(ask: Ask, log: Path) -> None:
 def test_what_another_log_told_is_forgotten_too(ask: Ask, log: Path) -> None:
     other, lines = log.parent / "other.db", log.parent / "lines"
     lines.write_text(ask("export", "--log", log).out)
-    assert ask("import", "jsonl", lines, "--log", other).code == 0
+    assert ask("import", "jsonl", lines, "--create", "--log", other).code == 0
     assert ask("forget", "a/web-1", "--yes", "--log", other).code == 0
     assert b"web-1" not in other.read_bytes()
     assert b"alice" in other.read_bytes()
