@@ -74,6 +74,7 @@ def test_what_cannot_be_backed_up_or_put_back_says_why(ask: Ask, log: Path) -> N
     answers = {
         ask("backup", text, "--log", log): (1, f"es-power: {text} is there already; name another file, or a directory"),
         ask("backup", log.parent / "no" / "b", "--log", log): (1, f"there is no directory {log.parent / 'no'}"),
+        ask("backup", f"{log.parent}/no/", "--log", log): (1, f"there is no directory {log.parent}/no/; make it first"),
         ask("backup", log.parent, "--log", log.parent / "no.db"): (3, "there is no log at"),
         ask("restore", text, "--log", log): (3, "is a file of another kind, not a log"),
         ask("restore", log.parent / "nothing", "--log", log): (3, "there is no log at"),
