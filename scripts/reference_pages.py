@@ -213,14 +213,14 @@ EXIT_HEAD: Final = f"""\
 """
 
 EXIT_CODES: Final[Mapping[int, str]] = {
-    0: "It went well.",
+    0: "It went well; so end `run`, `act` and `demo` too, which Ctrl-C and SIGTERM stop in good order.",
     1: "An error.",
     2: "Usage: the command line or the settings have a mistake, or a name fits several VMs.",
     3: "Not found: no log, or no VM of that name.",
     4: "A finding: something is damaged, differs, or wants mending (`replay --verify`, `replay --against`, `audit "
     "verify`, `diff`, `quarantine`, `doctor`).",
     5: "Unreachable: libvirt, Nova, the log's database, an actor or a service does not answer.",
-    130: "Ended by Ctrl-C.",
+    130: "Ended by Ctrl-C: any other command, and any while it is still being loaded.",
 }
 
 EXIT_TAIL: Final = """

@@ -31,6 +31,7 @@ from es_power.domain.logged import (
     QemuTerminated,
 )
 from es_power.domain.states import UNKNOWN, PowerState
+from es_power.domain.streams import import_source
 from es_power.output import Column, Row
 from es_power.projections.doubts import Doubt
 from es_power.projections.gaps import Gap
@@ -104,6 +105,9 @@ def _state(state: int | None, reason: int | None) -> Row:
 
 # --------------------------------------------------------------------------------------------------- history
 
+IMPORTED: Final = Column("imported")
+"""What a line was imported from; of a history that has none such, a table leaves it out."""
+
 HISTORY: Final = (
     Column("observed_at", time=True),
     Column("last", time=True),
@@ -111,6 +115,7 @@ HISTORY: Final = (
     Column("power_state", styles=POWER_STYLES, width=11),
     Column("host", width=8),
     Column("position", width=8),
+    IMPORTED,
     Column("what", limit=None),
     Column("index", in_table=False),
     Column("kind", in_table=False),
@@ -177,6 +182,7 @@ def line_row(line: Line, instance: InstanceId) -> Row:
         "power_state": entry.power_state,
         "changed": entry.changed,
         "stale": entry.stale,
+        "imported": import_source(entry.stream),
         "what": words(line),
     }
     if line.is_run:

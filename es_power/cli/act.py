@@ -10,9 +10,9 @@ import typer
 
 from es_power import telemetry
 from es_power.acting import serve_acts
+from es_power.cli.options import open_existing
 from es_power.cli.serving import Acting, libvirt_hypervisor, nova_of, stay, until_stopped
 from es_power.ingest.libvirt import event_loop
-from es_power.log import open_log
 from es_power.settings import Settings, load
 
 
@@ -44,7 +44,7 @@ async def _act(settings: Settings) -> None:
     hosts = [(host.name, libvirt_hypervisor(host.uri, settings)) for host in settings.hosts]
     async with (
         until_stopped(),
-        open_log(settings.log.path, mode="write") as log,
+        open_existing(settings.log.path) as log,
         event_loop(),
         nova_of(settings) as nova,
         trio.open_nursery() as nursery,

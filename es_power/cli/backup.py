@@ -1,5 +1,6 @@
 """`es-power backup` and `restore`: a log as one file, and back."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 
 from es_power.cli.declare import login_user
 from es_power.cli.options import KEEP, ConfigOption, LogOption, ask, note, place
+from es_power.errors import BackupError
 from es_power.ingest.clock import now
 from es_power.settings import load
 from es_power.upkeep.backup import back_up
@@ -23,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def backup(
     destination: Annotated[
-        Path, typer.Argument(metavar="DEST", help="A file that is not there yet, or a directory to make one in.")
+        str, typer.Argument(metavar="DEST", help="A file that is not there yet, or a directory to make one in.")
     ],
     *,
     log: LogOption = None,
@@ -34,7 +36,9 @@ def backup(
     The file is a log itself, for --log and for `restore`; it is read from its first byte to its last before it gets its
     name.
     """
-    done = ask(place(log, config), lambda opened: back_up(opened, destination, at=now()))
+    if destination.endswith(os.sep) and not Path(destination).is_dir():  # a Path would forget what it was called
+        raise BackupError(f"there is no directory {destination}; make it first")
+    done = ask(place(log, config), lambda opened: back_up(opened, Path(destination), at=now()))
     typer.echo(f"{done.file}: {done.size} bytes, up to position {done.position}, whose hash is {done.hash.hex()}")
 
 

@@ -16,7 +16,7 @@ from es_power.cli.options import (
     UtcOption,
     ask,
     find_before,
-    find_moment,
+    find_span,
     note,
     place,
 )
@@ -71,9 +71,10 @@ def export(
     zone = Printer(Format.JSONL, utc).zone
 
     async def question(opened: SqlLog) -> int:
+        _, end = await find_span(opened, since, until, zone=zone)
         after = await find_before(opened, since, "--since", zone=zone) if since else START
         view = await look(opened)
-        last = (await find_moment(opened, until, "--until", zone=zone)).position if until else view.position
+        last = end.position if end else view.position
         exporter = Exporter(view, [await find(view, vm) for vm in vms or ()])
         header = True
         async for batch in exporter.facts(after=after, until=last):

@@ -1,11 +1,12 @@
 """`es-power history`: what happened to one VM."""
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import typer
 
-from es_power.answers.rows import FOLLOWED, HISTORY, line_row
+from es_power.answers.rows import FOLLOWED, HISTORY, IMPORTED, line_row
 from es_power.cli.options import (
     ASK,
     UNDERSTOOD,
@@ -19,14 +20,14 @@ from es_power.cli.options import (
     VmArgument,
     ask,
     find_before,
-    find_moment,
+    find_span,
     note,
     place,
     take_view_then,
 )
 from es_power.domain.events import START
 from es_power.log import SqlLog
-from es_power.output import Format
+from es_power.output import Column, Format, Row
 from es_power.projections.narrative import follow, history as ask_history
 from es_power.projections.queries import find
 
@@ -76,9 +77,8 @@ def history(
     printer, columns = Printer(output, utc), FOLLOWED if following else HISTORY
 
     async def question(opened: SqlLog) -> None:
+        begin, last = await find_span(opened, since, until, zone=printer.zone)
         after = await find_before(opened, since, "--since", zone=printer.zone) if since else START
-        last = await find_moment(opened, until, "--until", zone=printer.zone) if until else None
-        begin = await find_moment(opened, since, "--since", zone=printer.zone) if since else None
         view = await take_view_then(opened, as_of, known_at, zone=printer.zone)
         if since is None and (pruned := await opened.pruned_up_to()):
             note(f"es-power: what was observed up to position {pruned} was pruned; of that its archive tells")
@@ -94,7 +94,8 @@ def history(
         )
         if lines is not None:
             found = found[max(len(found) - lines, 0) :]
-        printer.rows([line_row(line, instance) for line in (reversed(found) if reverse else found)], columns)
+        rows = [line_row(line, instance) for line in (reversed(found) if reverse else found)]
+        printer.rows(rows, _shown(columns, rows) if output is Format.TABLE and not following else columns)
         if following:
             sys.stdout.flush()
             async for line in follow(view, instance):
@@ -102,3 +103,8 @@ def history(
                 sys.stdout.flush()
 
     ask(place(log, config), question)
+
+
+def _shown(columns: Sequence[Column], rows: Sequence[Row]) -> Sequence[Column]:
+    """The columns of a table that is whole: whether lines were imported is asked only where some were."""
+    return columns if any(row["imported"] for row in rows) else [each for each in columns if each is not IMPORTED]

@@ -14,9 +14,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from es_power.cli.options import KEEP, ConfigOption, LogOption, OutputOption, Printer, place
+from es_power.cli.options import KEEP, ConfigOption, LogOption, OutputOption, Printer, open_existing, place
 from es_power.domain.events import InstanceId
 from es_power.domain.streams import observed_host
+from es_power.errors import LogNotFoundError
 from es_power.ingest.importing import BATCH, Importer, JsonlImporter
 from es_power.ingest.jsonl import JsonlReader
 from es_power.ingest.log_files import (
@@ -67,6 +68,10 @@ HostOption = Annotated[
     ),
 ]
 
+CreateOption = Annotated[
+    bool, typer.Option("--create", help="Make the log where there is none; else that is taken for a mistyped name.")
+]
+
 
 def _zone(text: str) -> ZoneInfo:
     try:
@@ -89,6 +94,7 @@ def _qemu_log(
     files: FilesArgument,
     *,
     host: HostOption = None,
+    create: CreateOption = False,
     log: LogOption = None,
     config: ConfigOption = None,
     output: OutputOption = Format.TABLE,
@@ -113,7 +119,7 @@ def _qemu_log(
         await importer.begin()
         return await _import(importer, files, reader)
 
-    _report(place(log, config), work, output)
+    _report(place(log, config), work, output, create=create)
 
 
 def _nova_log(
@@ -123,6 +129,7 @@ def _nova_log(
         ZoneInfo, typer.Option("--tz", parser=_zone, metavar="ZONE", help="Their times' zone, such as Europe/Berlin.")
     ],
     host: HostOption = None,
+    create: CreateOption = False,
     log: LogOption = None,
     config: ConfigOption = None,
     output: OutputOption = Format.TABLE,
@@ -138,12 +145,13 @@ def _nova_log(
         await importer.begin()
         return await _import(importer, files, lambda path: NovaLogReader(path.name, zone))
 
-    _report(place(log, config), work, output)
+    _report(place(log, config), work, output, create=create)
 
 
 def _jsonl(
     files: FilesArgument,
     *,
+    create: CreateOption = False,
     log: LogOption = None,
     config: ConfigOption = None,
     output: OutputOption = Format.TABLE,
@@ -153,7 +161,7 @@ def _jsonl(
     async def work(opened: SqlLog) -> list["_Result"]:
         return await _import(JsonlImporter(opened), files, lambda _: JsonlReader())
 
-    _report(place(log, config), work, output)
+    _report(place(log, config), work, output, create=create)
 
 
 def _default_host(view: View) -> str:
@@ -185,11 +193,15 @@ class _Result:
     first_unparsed: int = 0
     unknown: int = 0
     ambiguous: int = 0
+    #: Facts that are this log's own.
+    own: int = 0
     problem: str = ""
     exit_code: int = 0
 
     def row(self) -> Row:
         notes = [self.problem] if self.problem else []
+        if self.own and self.new:
+            notes.append(f"{self.own} facts are this log's own, and left out")
         if self.unparsed:
             notes.append(f"line {self.first_unparsed} is the first that cannot be read")
         if self.unknown:
@@ -230,7 +242,9 @@ async def _import_file(
     importer: Importer | JsonlImporter, path: Path, reader: Reader, result: _Result, progress: Callable[[int], None]
 ) -> None:
     async def add(found: Found) -> Found:
+        own = importer.own
         new = await importer.add(found.facts, labels=found.labels, names=found.names)
+        result.own += importer.own - own
         result.new += new
         result.known += len(found.facts) - new
         return Found()
@@ -248,6 +262,8 @@ async def _import_file(
         # What was read before it broke off is imported; the next try adds the rest.
         result.problem, result.exit_code = _problem(path, error)
     await add(gathered)
+    if result.own and not (result.new or result.problem):
+        result.problem, result.exit_code = "is an export of this very log: nothing of it is another's", 1
     (result.unparsed, result.first_unparsed), result.unknown = reader.unparsed, reader.unknown
     result.ambiguous = reader.ambiguous
 
@@ -275,12 +291,15 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _report(where: str, work: Callable[[SqlLog], Awaitable[list[_Result]]], output: Format) -> None:
+def _report(where: str, work: Callable[[SqlLog], Awaitable[list[_Result]]], output: Format, *, create: bool) -> None:
     async def working() -> list[_Result]:
-        async with open_log(where, mode="write") as opened:
+        async with open_log(where, mode="write") if create else open_existing(where) as opened:
             return await work(opened)
 
-    results = trio.run(working)
+    try:
+        results = trio.run(working)
+    except LogNotFoundError as error:
+        raise LogNotFoundError(f"{error}, and so does --create here") from error
     Printer(output, utc=True).rows([result.row() for result in results], _COLUMNS)
     raise typer.Exit(next((result.exit_code for result in results if result.exit_code), 0))
 

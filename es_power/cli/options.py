@@ -1,7 +1,8 @@
 """What the asking commands have in common: which log, how to print, and what a time means."""
 
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -92,12 +93,19 @@ def act(where: str, work: Callable[[SqlLog], Awaitable[T]]) -> T:
     """Open a log to write that exists: a mistyped path should not create one (LogNotFoundError)."""
 
     async def working() -> T:
-        async with open_log(where):
-            pass
-        async with open_log(where, mode="write") as log:
+        async with open_existing(where) as log:
             return await work(log)
 
     return trio.run(working)
+
+
+@asynccontextmanager
+async def open_existing(where: str) -> AsyncIterator[SqlLog]:
+    """Open a log to write that exists; LogNotFoundError where there is none, and none is created."""
+    async with open_log(where):
+        pass
+    async with open_log(where, mode="write") as log:
+        yield log
 
 
 _TOLD: Final = 3  # records that are left out, before they are counted
@@ -207,6 +215,21 @@ async def find_moment(log: SqlLog, text: str, flag: str, *, zone: tzinfo | None)
         return await read_moment(log, text, now=now(), zone=zone)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=f"'{flag}'") from error
+
+
+async def find_span(
+    log: SqlLog, since: str | None, until: str | None, *, zone: tzinfo | None
+) -> tuple[Moment | None, Moment | None]:
+    """Read --since and --until; BadParameter where it ends before it begins, and a note where that is still to come."""
+    begin = await find_moment(log, since, "--since", zone=zone) if since is not None else None
+    end = await find_moment(log, until, "--until", zone=zone) if until is not None else None
+    if begin and end:
+        by_position = begin.by_position or end.by_position
+        if end.position < begin.position if by_position else end.at < begin.at:
+            raise typer.BadParameter("it ends before it begins: --since is the earlier one", param_hint="'--until'")
+    if begin and not begin.by_position and begin.at > now():
+        note(f"es-power: --since lies in the future: it is {moment(now()).astimezone(zone).isoformat(' ', 'seconds')}")
+    return begin, end
 
 
 async def take_view_then(

@@ -1,6 +1,7 @@
 """All commands under one name, and how they end: exit codes, and errors as lines that a person can act on.
 
-Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 finding, 5 unreachable; 130 after Ctrl-C. Nothing that es_power
+Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 finding, 5 unreachable; 130 after Ctrl-C, but for what runs until
+somebody stops it. Nothing that es_power
 raises on purpose shows a traceback; what does show one is a mistake of ours.
 """
 
@@ -9,8 +10,8 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
-from typing import Annotated
+from functools import cache, partial
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
@@ -97,7 +98,23 @@ app = _app()
 @cache
 def _command() -> Callable[..., object]:
     """Make out of the functions what reads a command line: once, since that takes longer than to read many."""
-    return get_command(app)
+    made = get_command(app)
+    _refuse_empty(made)
+    return made
+
+
+def _refuse_empty(command: Any) -> None:
+    """Have no argument and no option of a command take an empty text: that is a shell's variable which is not set."""
+    for each in getattr(command, "commands", {}).values():
+        _refuse_empty(each)
+    for parameter in command.params:
+        parameter.process_value = partial(_process, parameter, parameter.process_value)
+
+
+def _process(parameter: Any, process: Callable[..., object], ctx: Any, value: object) -> object:
+    if value == "" or (isinstance(value, list | tuple) and "" in value):
+        raise typer.BadParameter("it is empty", ctx=ctx, param=parameter)
+    return process(ctx, value)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

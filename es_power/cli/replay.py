@@ -124,7 +124,17 @@ def replay(
         ask(where, lambda opened: _replay(opened, printer, until, verify=verify))
 
 
+async def _tell_of_what_is_gone(log: SqlLog) -> None:
+    """Say so where the log was pruned: what is counted begins after that."""
+    if pruned := await log.pruned_up_to():
+        note(
+            f"es-power: what was observed up to position {pruned} was pruned, and is not counted; "
+            "of that its archive tells"
+        )
+
+
 async def _replay(log: SqlLog, printer: Printer, until: str | None, *, verify: bool) -> None:
+    await _tell_of_what_is_gone(log)
     last = (await find_moment(log, until, "--until", zone=printer.zone)).position if until else None
     with _bar(await log.head() if last is None else last) as progress:
         if verify:
@@ -139,6 +149,7 @@ async def _replay(log: SqlLog, printer: Printer, until: str | None, *, verify: b
 
 
 async def _what_if(log: SqlLog, printer: Printer, until: str | None, policy: Policy) -> None:
+    await _tell_of_what_is_gone(log)
     last = (await find_moment(log, until, "--until", zone=printer.zone)).position if until else None
     with _bar(await log.head() if last is None else last) as progress:
         replayed = await replay_log(log, until=last, policy=policy, progress=progress)
@@ -152,6 +163,7 @@ async def _compare(
     log: SqlLog, printer: Printer, since: Timestamp | None, until: str | None, sides: tuple[Side, Side]
 ) -> bool:
     """Show where two sides differ; whether they do."""
+    await _tell_of_what_is_gone(log)
     last = (await find_moment(log, until, "--until", zone=printer.zone)).position if until else None
     with _bar(await log.head() if last is None else last) as progress:
         compared = await compare(log, *sides, since=since, until=last, progress=progress)

@@ -149,23 +149,24 @@ class _Drawn(io.StringIO):
 
 async def _play(stage: Stage, console: Console, *, duration: float, keep: bool, place: str) -> None:
     story = Story(stage, duration=duration)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
-        if console.is_terminal:
-            nursery.start_soon(_draw, stage.service, stage.teller, console)
-        await story.play()
-        if keep:
-            cut_at = moment(story.cut_at).astimezone()
-            stage.say(f"on the page, drag the slider back to {cut_at:%H:%M:%S}, when the wire was cut")
-            stage.say(f"it goes on until Ctrl-C; another link: {_command_name()} ui --log {shlex.quote(place)}")
-            await story.play_on()
-        nursery.cancel_scope.cancel()
-
-
-async def _stop_on_signal(scope: trio.CancelScope) -> None:
+    # Before the first line: whoever has read it may stop the story in good order.
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            scope.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_on_signal, signals, nursery.cancel_scope)
+            if console.is_terminal:
+                nursery.start_soon(_draw, stage.service, stage.teller, console)
+            await story.play()
+            if keep:
+                cut_at = moment(story.cut_at).astimezone()
+                stage.say(f"on the page, drag the slider back to {cut_at:%H:%M:%S}, when the wire was cut")
+                stage.say(f"it goes on until Ctrl-C; another link: {_command_name()} ui --log {shlex.quote(place)}")
+                await story.play_on()
+            nursery.cancel_scope.cancel()
+
+
+async def _stop_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()
 
 
 async def _draw(service: Service, teller: Teller, console: Console) -> None:

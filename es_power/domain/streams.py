@@ -62,6 +62,11 @@ def is_imported(stream: str) -> bool:
     return stream.startswith(_IMPORTED)
 
 
+def import_source(stream: str) -> str | None:
+    """What its facts were imported from: ``jsonl``, ``qemu-log``, ``nova-log``; None where they were not imported."""
+    return stream.removeprefix(_IMPORTED).partition("/")[0] if is_imported(stream) else None
+
+
 def is_told(stream: str) -> bool:
     """Whether its facts are what another program wrote down, followed or imported, and not what we saw or said."""
     return stream.startswith((_IMPORTED, _QEMU_LOG))

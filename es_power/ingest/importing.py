@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
-from es_power.domain.events import Event, InstanceId, InstanceNamed, Label
+from es_power.domain.events import Event, InstanceId, InstanceNamed, Label, Position, Recorded
 from es_power.domain.logged import (
     FactImported,
     LoggedEvent,
@@ -27,6 +27,7 @@ from es_power.domain.streams import host_of, imported
 from es_power.domain.time import Timestamp
 from es_power.errors import ConcurrentAppendError, UnknownEventError
 from es_power.ingest.nova_log import Counted, Handled, NovaLine, Requested, Skipped
+from es_power.log import SqlLog
 from es_power.log.codec import Codec
 from es_power.log.labels import make_label, shown
 
@@ -60,6 +61,8 @@ class Importer:
     def __init__(self, log: EventLog, source: str, host: str) -> None:
         self._log = log
         self.stream = imported(source, host)
+        #: Facts that were left out since the log itself had recorded them: what another program wrote is never that.
+        self.own = 0
         #: The version of the stream's last record, as far as is known here.
         self.version = 0
         self._known: set[bytes] = set()
@@ -139,25 +142,32 @@ class Importer:
 
 
 class JsonlImporter:
-    """Appends facts of other logs in their order, those of each host to a stream of its own."""
+    """Appends facts of other logs in their order, those of each host to a stream of its own.
 
-    def __init__(self, log: EventLog) -> None:
+    What this log recorded itself is left out. It is known by where it stood and when it was recorded, to the
+    nanosecond; so a copy that went on by itself is another log from there on.
+    """
+
+    def __init__(self, log: SqlLog) -> None:
         self._log = log
+        #: Facts that were left out since this log had recorded them.
+        self.own = 0
         self._importers: dict[str, Importer] = {}
 
     async def add(self, facts: Sequence[Event], *, labels: Iterable[LabelText], names: Mapping[InstanceId, str]) -> int:
         """See `Importer.add`; what names VMs are facts of their own here."""
         del names
         texts = {label.id: label for label in labels}
+        others = await self._of_others([event for event in facts if isinstance(event, FactImported)])
+        self.own += len(facts) - len(others)
         while True:
             new: list[tuple[Importer, Event]] = []
             seen: set[bytes] = set()
-            for event in facts:
-                assert isinstance(event, FactImported)
-                importer = await self._importer(host_of(event.stream) or "")
-                if (key := identity(event)) not in seen and not importer.knows(key):
+            for fact in others:
+                importer = await self._importer(host_of(fact.stream) or "")
+                if (key := identity(fact)) not in seen and not importer.knows(key):
                     seen.add(key)
-                    new.append((importer, event))
+                    new.append((importer, fact))
             if not new:
                 return 0
             versions = {importer.stream: importer.version for importer, _ in new}
@@ -177,11 +187,25 @@ class JsonlImporter:
                 importer.note(event)
             return len(new)
 
+    async def _of_others(self, facts: Sequence[FactImported]) -> Sequence[FactImported]:
+        """Those that stand in this log only as imported, if at all."""
+        ours = await self._log.read_at(list({Position(event.position) for event in facts}))
+        return [event for event in facts if not _is_of(ours.get(Position(event.position)), event)]
+
     async def _importer(self, host: str) -> Importer:
         if host not in self._importers:
             self._importers[host] = Importer(self._log, "jsonl", host)
             await self._importers[host].begin()
         return self._importers[host]
+
+
+def _is_of(recorded: Recorded | None, event: FactImported) -> bool:
+    """Whether a fact of an export is this record."""
+    return recorded is not None and (recorded.stream, recorded.version, recorded.recorded_at) == (
+        event.stream,
+        event.version,
+        event.recorded_then,
+    )
 
 
 def nova_facts(lines: Iterable[NovaLine], file: Label, labels: list[LabelText]) -> Iterator[Event]:

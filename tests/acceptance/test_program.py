@@ -134,6 +134,29 @@ async def test_a_service_that_is_told_to_end_leaves_a_log_that_says_so(es_power:
     assert history[-1]["kind"] == "ServiceStopped"
 
 
+@pytest.mark.parametrize("program", ["run", "act", "demo"])
+async def test_ctrl_c_ends_what_runs_for_long_in_good_order_as_the_page_of_exit_codes_says(
+    es_power: Machine, program: str
+) -> None:
+    page = (CHECKOUT / "docs/reference/exit-codes.md").read_text()
+    [told] = re.findall(r"^\| 0 \| .* \|  \|$", page, re.MULTILINE)
+    log = es_power.home / "log.db"
+    host = ("--uri", "test:///default", "--log", log)
+    arguments, ready = {
+        "run": (host, '"observing"'),
+        "act": (host, '"acting"'),
+        "demo": (("--keep", "--vms", "5", "--duration", "9", "--log", log), "0:00"),
+    }[program]
+    if program == "act":
+        assert es_power("log", "upgrade", "--log", log).code == 0
+    async with es_power.running(program, *arguments) as service:
+        await service.says(ready)
+        done = await service.end(signal.SIGINT)
+
+    assert done.code == 0
+    assert f"`{program}`" in told
+
+
 async def test_a_signal_in_the_middle_of_the_start_is_heard_too(es_power: Machine) -> None:
     async with es_power.running(*RUN) as service:
         with trio.fail_after(20):

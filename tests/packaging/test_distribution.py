@@ -106,7 +106,7 @@ def test_the_wheel_carries_its_licence_and_its_command(wheel: zipfile.ZipFile) -
     assert b"Apache License" in wheel.read(f"{info}licenses/LICENSE")
     assert "\nLicense-Expression: Apache-2.0\n" in metadata
     assert "\nRequires-Python: >=3.11\n" in metadata
-    assert commands["console_scripts"]["es-power"] == "es_power.cli:main"
+    assert commands["console_scripts"]["es-power"] == "es_power.__main__:main"
 
 
 def test_the_source_distribution_ships_no_junk(sdist: list[Path]) -> None:

@@ -262,7 +262,7 @@ def test_an_import_that_a_full_disk_breaks_off_goes_on_where_it_was(
     nova.write_text("".join(map(nova_line, range(20_000))))
     with small_disk(tmp_path / "disk", "2m") as disk:
         place = disk / "log.db"
-        importing = ["import", "nova-log", str(nova), "--tz", "UTC", "--log", str(place)]
+        importing = ["import", "nova-log", str(nova), "--tz", "UTC", "--create", "--log", str(place)]
         broken_off = main(importing)
         said = capsys.readouterr().err
         part = imported_of(place)

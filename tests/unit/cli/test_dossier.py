@@ -29,7 +29,7 @@ def made(told: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, st
     shutil.copy(told, log)
     (folder / "key").mkdir()
     config.write_text(f'[log]\npath = "{log}"\n[audit]\nkey = "{folder}/key/audit.key"\n')
-    (folder / "lines").write_text(run("export", "--log", told))
+    (folder / "lines").write_text(run("export", "--log", told).replace('000Z", "type"', '007Z", "type"'))
     run("import", "jsonl", folder / "lines", "--config", config)
     key = run("audit", "keygen", "--config", config)
     run("audit", "checkpoint", "--config", config)

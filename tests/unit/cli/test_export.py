@@ -34,7 +34,7 @@ def test_an_export_has_every_fact_oldest_first_and_texts_for_labels(ask: Ask, to
 
 def test_what_was_exported_is_imported_and_exported_as_it_was(ask: Ask, tmp_path: Path, exported: Path) -> None:
     other = tmp_path / "other.db"
-    first = ask("import", "jsonl", exported, "--log", other, "-o", "json")
+    first = ask("import", "jsonl", exported, "--create", "--log", other, "-o", "json")
     again = ask("import", "jsonl", exported, "--log", other, "-o", "json")
 
     assert (first.rows[0]["new"], again.rows[0]["new"]) == (len(exported.read_text().splitlines()), 0)
@@ -45,12 +45,13 @@ def test_what_was_imported_from_an_export_is_told_and_nothing_follows(
     ask: Ask, log: Path, tmp_path: Path, exported: Path
 ) -> None:
     other = tmp_path / "other.db"
-    ask("import", "jsonl", exported, "--log", other)
+    ask("import", "jsonl", exported, "--create", "--log", other)
     before = digests(log)
-    ask("import", "jsonl", exported, "--log", log)
+    exported.write_text("".join(f"{json.dumps(each)}\n" for each in elsewhere(exported)))
+    found = ask("import", "jsonl", exported, "--log", log, "-o", "json")
     told = ask("history", "db-1", "--log", other, "-o", "json").rows
 
-    assert digests(log) == before
+    assert (digests(log), found.rows[0]["new"]) == (before, len(elsewhere(exported)))
     assert ask("commands", "list", "--log", other, "-o", "json").rows == []
     assert ask("status", "--log", other, "-o", "json").rows == []
     assert [row["what"] for row in told] == [
@@ -60,6 +61,59 @@ def test_what_was_imported_from_an_export_is_told_and_nothing_follows(
         "not seen from here on: connection lost",
     ]
     assert {row["host"] for row in told} == {"a"}
+    assert {row["imported"] for row in told} == {"jsonl"}
+
+
+def elsewhere(exported: Path) -> list[dict[str, object]]:
+    """The same facts, as a log has them that recorded each at another time."""
+    lines = [json.loads(line) for line in exported.read_text().splitlines()]
+    return [line | {"recorded_at": f"{line['recorded_at'][:-2]}7Z"} for line in lines]
+
+
+def test_a_history_shows_what_came_by_an_import(ask: Ask, log: Path, exported: Path) -> None:
+    before = ask("history", "db-1", "--log", log)
+    exported.write_text("".join(f"{json.dumps(each)}\n" for each in elsewhere(exported)))
+    ask("import", "jsonl", exported, "--log", log)
+    after = ask("history", "db-1", "--log", log)
+    told = ask("history", "db-1", "--log", log, "-o", "json").rows
+    title, *lines = after.out.splitlines()
+
+    assert "IMPORTED" not in before.out
+    assert "IMPORTED" in title
+    assert ["jsonl" in line for line in lines] == [row["imported"] == "jsonl" for row in told]
+    assert {row["imported"] for row in told} == {None, "jsonl"}
+
+
+def test_a_log_is_not_imported_into_itself(ask: Ask, log: Path, exported: Path) -> None:
+    before = records(log)
+    refused = ask("import", "jsonl", exported, "--log", log, "-o", "json")
+
+    assert (refused.code, refused.rows[0]["new"]) == (1, 0)
+    assert refused.rows[0]["note"] == "is an export of this very log: nothing of it is another's"
+    assert records(log) == before
+    assert "export of this very log" in ask("import", "jsonl", exported, "--log", log).out
+
+
+def test_what_is_of_this_log_in_another_s_export_is_left_out(
+    ask: Ask, log: Path, tmp_path: Path, exported: Path
+) -> None:
+    other = trio.run(another().write, tmp_path / "other.db")
+    theirs = len(records(other))
+    ask("import", "jsonl", exported, "--log", other)
+    both = tmp_path / "both.jsonl"
+    both.write_text(ask("export", "--log", other).out)
+    found = ask("import", "jsonl", both, "--log", log, "-o", "json")
+    ours = len(exported.read_text().splitlines())
+
+    assert (found.code, found.rows[0]["new"], found.rows[0]["known"]) == (0, theirs, ours)
+    assert found.rows[0]["note"] == f"{ours} facts are this log's own, and left out"
+
+
+def another() -> Story:
+    """Another host's log."""
+    story = Story()
+    story.start("z")
+    return story
 
 
 def test_an_inventory_that_is_not_in_the_file_leaves_its_sweeps_untold(
@@ -68,7 +122,7 @@ def test_an_inventory_that_is_not_in_the_file_leaves_its_sweeps_untold(
     lines = [line for line in exported.read_text().splitlines() if "InventoryRecorded" not in line]
     exported.write_text("\n".join(lines))
     other = tmp_path / "other.db"
-    found = ask("import", "jsonl", exported, "--log", other, "-o", "json")
+    found = ask("import", "jsonl", exported, "--create", "--log", other, "-o", "json")
 
     assert found.rows[0]["new"] == len(lines)
     assert "observed SHUTOFF (SHUTDOWN)" in {
@@ -79,9 +133,9 @@ def test_an_inventory_that_is_not_in_the_file_leaves_its_sweeps_untold(
 def test_imports_of_other_logs_are_exported_and_imported_too(ask: Ask, tmp_path: Path) -> None:
     (tmp_path / "imp-1.log").write_text(start(1) + end(2))
     one, two = tmp_path / "one.db", tmp_path / "two.db"
-    ask("import", "qemu-log", tmp_path / "imp-1.log", "--host", "kvm-07", "--log", one)
+    ask("import", "qemu-log", tmp_path / "imp-1.log", "--host", "kvm-07", "--create", "--log", one)
     (tmp_path / "one.jsonl").write_text(ask("export", "--log", one).out)
-    ask("import", "jsonl", tmp_path / "one.jsonl", "--log", two)
+    ask("import", "jsonl", tmp_path / "one.jsonl", "--create", "--log", two)
 
     assert ask("export", "--log", two).out == (tmp_path / "one.jsonl").read_text()
     told = ask("history", "imp-1", "--log", two, "-o", "json").rows
@@ -94,7 +148,7 @@ def test_a_forgotten_text_stays_forgotten(ask: Ask, log: Path, tmp_path: Path) -
         connection.execute("DELETE FROM labels WHERE text = 'web-1'")
     text = ask("export", "--log", log).out
     (tmp_path / "facts.jsonl").write_text(text)
-    ask("import", "jsonl", tmp_path / "facts.jsonl", "--log", tmp_path / "other.db")
+    ask("import", "jsonl", tmp_path / "facts.jsonl", "--create", "--log", tmp_path / "other.db")
 
     assert '"forgotten"' in text
     assert ask("export", "--log", tmp_path / "other.db").out == text
@@ -104,11 +158,20 @@ def test_only_one_vm_has_the_parts_of_sweeps_that_are_its_own(ask: Ask, tmp_path
     text = ask("export", "web-1").out
     lines = [json.loads(line) for line in text.splitlines()]
     (tmp_path / "web.jsonl").write_text(text)
-    ask("import", "jsonl", tmp_path / "web.jsonl", "--log", tmp_path / "other.db")
+    ask("import", "jsonl", tmp_path / "web.jsonl", "--create", "--log", tmp_path / "other.db")
 
     assert {line["data"]["instance"] for line in lines} == {str(WEB)}
     assert [line["index"] for line in lines if "index" in line] == [0, 0, 0]
     assert ask("export", "--log", tmp_path / "other.db").out == text
+
+
+def test_a_part_that_has_not_begun_is_empty_and_that_is_said(ask: Ask) -> None:
+    for question in (("export",), ("history", "web-1")):
+        answer = ask(*question, "-S", "tomorrow")
+
+        assert answer.code == 0
+        assert answer.err.startswith("es-power: --since lies in the future: ")
+        assert answer.err.count("\n") == 1
 
 
 def test_a_part_of_the_log_by_position(ask: Ask) -> None:
@@ -145,7 +208,7 @@ def test_cloud_events_are_of_version_one(ask: Ask) -> None:
 
 @pytest.mark.parametrize("output", ["jsonl", "csv", "cloudevents"])
 def test_an_empty_part_is_no_error(ask: Ask, output: str) -> None:
-    answer = ask("export", "-S", "3000-01-01", "-o", output)
+    answer = ask("export", "-S", "5", "-U", "5", "db-1", "-o", output)
 
     assert (answer.code, answer.err) == (0, "")
 
@@ -175,7 +238,7 @@ BROKEN = [
 def test_lines_that_cannot_be_read_are_counted(ask: Ask, tmp_path: Path) -> None:
     path = tmp_path / "broken.jsonl"
     path.write_bytes("\n".join(BROKEN).encode(errors="surrogateescape") + b"\n\n")
-    answer = ask("import", "jsonl", path, "--log", tmp_path / "other.db", "-o", "json")
+    answer = ask("import", "jsonl", path, "--create", "--log", tmp_path / "other.db", "-o", "json")
 
     assert answer.code == 0
     assert (answer.rows[0]["new"], answer.rows[0]["unparsed"]) == (0, len(BROKEN))
@@ -183,7 +246,7 @@ def test_lines_that_cannot_be_read_are_counted(ask: Ask, tmp_path: Path) -> None
 
 def test_imported_facts_survive_the_tables(ask: Ask, tmp_path: Path, exported: Path) -> None:
     other = tmp_path / "other.db"
-    ask("import", "jsonl", exported, "--log", other)
+    ask("import", "jsonl", exported, "--create", "--log", other)
     before = ask("history", "web-1", "--log", other, "-o", "json").rows
     ask("replay", "--rebuild", "--log", other)
 
@@ -199,7 +262,7 @@ def test_what_another_log_saw_is_drawn_and_its_blind_time_is_not(ask: Ask, tmp_p
     past = exported.read_text().replace("2027-01-15", "2026-01-15")
     exported.write_text(past)
     other = tmp_path / "other.db"
-    ask("import", "jsonl", exported, "--log", other)
+    ask("import", "jsonl", exported, "--create", "--log", other)
     span = ("-S", "2026-01-15T08:00:07Z", "-U", "2026-01-15T08:00:30Z", "--log", other)
     for _ in range(2):
         rows = ask("timeline", "db-1", *span, "-o", "csv").out.splitlines()[1:]

@@ -120,6 +120,10 @@ def test_imported_lines_stand_at_their_place_in_time(ask: Ask, log: Path, tmp_pa
     ask("import", "qemu-log", tmp_path / "web-1.log", "--log", log)
     told = ask("history", "web-1", "--log", log, "-o", "json").rows
 
+    assert {row["kind"] for row in told if row["imported"] == "qemu-log"} == {
+        *("QemuStarted", "QemuTerminated", "QemuEnded")
+    }
+    assert {row["imported"] for row in told if not row["kind"].startswith("Qemu")} == {None}
     times = [row["observed_at"] for row in told if row["kind"].startswith("Qemu")]
     assert [row["kind"] for row in told[:3]] == ["QemuStarted", "QemuTerminated", "QemuEnded"]
     assert times == sorted(times)
@@ -166,9 +170,16 @@ def test_a_nova_log_names_who_requested_and_keeps_both_times(ask: Ask, log: Path
     assert stopped["host"] == "cmp-1"
 
 
-def test_an_import_makes_a_log_where_none_is(ask: Ask, tmp_path: Path, file: Path) -> None:
-    assert ask("import", "qemu-log", file, "--log", tmp_path / "new.db").code == 0
+def test_an_import_makes_a_log_where_that_is_asked_for(ask: Ask, tmp_path: Path, file: Path) -> None:
+    refused = ask("import", "qemu-log", file, "--log", tmp_path / "new.db")
+    assert (refused.code, refused.out) == (3, "")
+    assert "there is no log at" in refused.err
+    assert "--create" in refused.err
+    assert not (tmp_path / "new.db").exists()
+
+    assert ask("import", "qemu-log", file, "--create", "--log", tmp_path / "new.db").code == 0
     assert len(records(tmp_path / "new.db")) == 4
+    assert ask("import", "qemu-log", file, "--create", "--log", tmp_path / "new.db").code == 0
 
 
 def test_standard_input_is_read(ask: Ask, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +221,7 @@ def test_what_is_wrong_with_a_file_is_said_and_the_others_are_imported(ask: Ask,
         (["nova-log", "nova.log"], 2, "--tz"),
         (["nova-log", "--tz", "Mars/Olympus", "nova.log"], 2, "'Mars/Olympus' is no time zone"),
         (["nova-log", "--tz", "../../etc/passwd", "nova.log"], 2, "is no time zone"),
-        (["nova-log", "--tz", "", "nova.log"], 2, "is no time zone"),
+        (["nova-log", "--tz", "", "nova.log"], 2, "'--tz': it is empty"),
         (["qemu-log", "--host", "a/b", "x.log"], 2, "no /"),
         (["qemu-log", "--host", "a\x1bb", "x.log"], 2, "printable"),
     ],

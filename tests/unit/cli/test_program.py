@@ -10,6 +10,7 @@ import pytest
 import trio
 import typer
 
+import es_power
 from es_power.cli import main, program
 from es_power.errors import HypervisorUnavailableError, LogUnavailableError, SettingsError
 from es_power.testing.facts import vm
@@ -80,6 +81,17 @@ def test_a_mistake_of_ours_is_not_hidden(error: Exception, monkeypatch: pytest.M
         (["declare", "web-1", "--why", "x"], "either --vm-state or --clear"),
         (["declare", "web-1", "--clear", "--task-state", "x", "--why", "x"], "goes with --vm-state"),
         (["declare", "web-1", "--vm-state", "active", "--task-state", "Powering Off", "--why", "x"], "powering-off"),
+        (["history", "web-1", "-S", "20", "-U", "4"], "'--until': it ends before it begins"),
+        (["history", "web-1", "-S", "-1h", "-U", "-2h"], "'--until': it ends before it begins"),
+        (["export", "-S", "20", "-U", "4"], "'--until': it ends before it begins"),
+        (["export", "-S", "-1h", "-U", "-2h"], "'--until': it ends before it begins"),
+        (["backup", ""], "'DEST': it is empty"),
+        (["replay", "--policy", ""], "'--policy': it is empty"),
+        (["replay", "--policy", "follow", "--against", ""], "'--against': it is empty"),
+        (["status", "--log", ""], "'--log': it is empty"),
+        (["run", "--uri", ""], "'--uri': it is empty"),
+        (["history", ""], "'VM': it is empty"),
+        (["history", "web-1", "--since", ""], "'--since' / '-S': it is empty"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
@@ -94,7 +106,15 @@ def test_a_mistake_in_the_arguments_is_one_line_and_exit_code_2(ask: Ask, argume
 
 def test_a_log_that_is_not_there_is_not_found_and_not_created(ask: Ask, tmp_path: Path) -> None:
     nowhere = tmp_path / "no" / "log.db"
-    for command in (["status"], ["declare", "web-1", "--clear", "--why", "x"], ["replay", "--rebuild"]):
+    for command in (
+        ["status"],
+        ["declare", "web-1", "--clear", "--why", "x"],
+        ["replay", "--rebuild"],
+        ["act", "--uri", "test:///default"],
+        ["import", "jsonl", "facts.jsonl"],
+        ["import", "qemu-log", "web-1.log"],
+        ["import", "nova-log", "--tz", "UTC", "nova-compute.log"],
+    ):
         answer = ask(*command, "--log", nowhere)
 
         assert (answer.code, "there is no log at" in answer.err) == (3, True)
@@ -183,6 +203,25 @@ def test_ctrl_c_ends_following_quietly_with_130(told: Path) -> None:
     _, err = following.communicate(timeout=20)
 
     assert (following.returncode, err) == (130, b"")
+
+
+def test_ctrl_c_while_the_program_is_loaded_ends_it_quietly_with_130(tmp_path: Path) -> None:
+    # A part of the command line that takes long to load.
+    (tmp_path / "typer.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    loading = subprocess.Popen(
+        [sys.executable, "-m", "es_power", "--version"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(es_power.__file__).parents[1]}"},
+    )
+    signal.signal(signal.SIGINT, before)
+    assert loading.stdout
+    assert loading.stdout.readline() == b"loading\n"
+    loading.send_signal(signal.SIGINT)
+    _, err = loading.communicate(timeout=20)
+
+    assert (loading.returncode, err) == (130, b"")
 
 
 def run(*arguments: object, stdout=subprocess.PIPE, **environ: str) -> subprocess.CompletedProcess[bytes]:

@@ -60,6 +60,11 @@ def test_what_is_pruned_is_said_wherever_it_is_asked_for(ask: Ask, sealed: Path,
         assert (question, refused.code) == (question, 3)
         assert f"ask its archive {archive}" in refused.err
         assert question[0] == "export" or ask(*question, "--log", archive).code in {0, 1}
+    for options in ((), ("--policy", "follow"), ("--policy", "follow", "--against", "nova-2013")):
+        counted = ask("replay", *options, "--log", sealed)
+        assert counted.err.startswith(
+            "es-power: what was observed up to position 34 was pruned, and is not counted; of that its archive tells\n"
+        )
     told = ask("history", "web-1", "--log", sealed)
     assert (told.code, told.err) == (
         0,

@@ -45,7 +45,7 @@ def test_who_is_named_nowhere_cannot_be_forgotten(ask: Ask, log: Path) -> None:
 def test_what_another_log_told_is_forgotten_too(ask: Ask, log: Path) -> None:
     other, lines = log.parent / "other.db", log.parent / "lines"
     lines.write_text(ask("export", "--log", log).out)
-    assert ask("import", "jsonl", lines, "--log", other).code == 0
+    assert ask("import", "jsonl", lines, "--create", "--log", other).code == 0
     assert ask("forget", "a/web-1", "--yes", "--log", other).code == 0
     assert b"web-1" not in other.read_bytes()
     assert b"alice" in other.read_bytes()
@@ -74,6 +74,7 @@ def test_what_cannot_be_backed_up_or_put_back_says_why(ask: Ask, log: Path) -> N
     answers = {
         ask("backup", text, "--log", log): (1, f"es-power: {text} is there already; name another file, or a directory"),
         ask("backup", log.parent / "no" / "b", "--log", log): (1, f"there is no directory {log.parent / 'no'}"),
+        ask("backup", f"{log.parent}/no/", "--log", log): (1, f"there is no directory {log.parent}/no/; make it first"),
         ask("backup", log.parent, "--log", log.parent / "no.db"): (3, "there is no log at"),
         ask("restore", text, "--log", log): (3, "is a file of another kind, not a log"),
         ask("restore", log.parent / "nothing", "--log", log): (3, "there is no log at"),
