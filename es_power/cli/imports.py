@@ -262,7 +262,7 @@ async def _import_file(
         # What was read before it broke off is imported; the next try adds the rest.
         result.problem, result.exit_code = _problem(path, error)
     await add(gathered)
-    if result.own and not (result.new or result.problem):
+    if result.own and result.own == result.new + result.known and not result.problem:
         result.problem, result.exit_code = "is an export of this very log: nothing of it is another's", 1
     (result.unparsed, result.first_unparsed), result.unknown = reader.unparsed, reader.unknown
     result.ambiguous = reader.ambiguous

@@ -108,6 +108,9 @@ def test_what_is_of_this_log_in_another_s_export_is_left_out(
     assert (found.code, found.rows[0]["new"], found.rows[0]["known"]) == (0, theirs, ours)
     assert found.rows[0]["note"] == f"{ours} facts are this log's own, and left out"
 
+    again = ask("import", "jsonl", both, "--log", log, "-o", "json")
+    assert (again.code, again.rows[0]["new"], again.rows[0]["known"]) == (0, 0, theirs + ours)
+
 
 def another() -> Story:
     """Another host's log."""
