@@ -2,11 +2,12 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 import trio
 
 from es_power.cli import main
@@ -40,7 +41,9 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ask(told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+def ask(
+    told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Ask]:
     for name in os.environ:
         if name.startswith("ES_POWER_"):
             monkeypatch.delenv(name)
@@ -53,4 +56,5 @@ def ask(told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         out, err = capsys.readouterr()
         return Answer(code, out, err)
 
-    return asking
+    yield asking
+    structlog.reset_defaults()  # what a command logs to ends with its test
