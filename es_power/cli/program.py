@@ -1,8 +1,7 @@
 """All commands under one name, and how they end: exit codes, and errors as lines that a person can act on.
 
 Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 finding, 5 unreachable; 130 after Ctrl-C, but for what runs until
-somebody stops it. Nothing that es_power
-raises on purpose shows a traceback; what does show one is a mistake of ours.
+somebody stops it. Nothing that es_power raises on purpose shows a traceback; what does show one is a mistake of ours.
 """
 
 import contextlib

@@ -146,6 +146,7 @@ class Life:
         if look.route is Route.RECORD:
             await self._mark(command, look, sent)
             return
+        name = await self._name(command)  # before the act: what came of that has to wait for no question
         position = await self._step(command, self._looked(command, look), sent)
         command = await desk.read(self._id)
         for attempt, wait in enumerate(WAITS[:TRIES], start=1):
@@ -160,12 +161,19 @@ class Life:
             result = await self._act(command, look.route, within=desk.how.window - window)
             self._log.info("sent", route=str(look.route), outcome=str(result.outcome), reason=result.reason)
             if result.outcome is not Outcome.NOT_DELIVERED or attempt == TRIES:
+                # The guest's name may have to be forgotten, and a reason stays.
+                result = replace(result, reason=without(name, result.reason, "the guest"))
                 await self._conclude(command, result, window=int(window * SECOND))
                 return
             await _pause(wait)
             command, look = await self._look(float("inf"))
             if look.objection is not None:
                 return
+
+    async def _name(self, command: Command) -> str:
+        """What the guest is called; empty where nobody knows."""
+        label = label_of(self._desk.models.fleet, command.requested.instance)
+        return (await self._desk.log.labels([label.id])).get(label.id, "") if label else ""
 
     async def _act(self, command: Command, route: Route, *, within: float) -> Result:
         stopper = self._desk.stoppers.get(route)
@@ -204,22 +212,15 @@ class Life:
     # ------------------------------------------------------------------------------------------------ the outcome
 
     async def _conclude(self, command: Command, result: Result, *, window: int) -> None:
-        reason = await self._nameless(command, result.reason)
         match result.outcome:
             case Outcome.REFUSED:
-                await self._step(command, Refused(**self._of(command), reason=reason, window=window))
+                await self._step(command, Refused(**self._of(command), reason=result.reason, window=window))
                 # What was refused was not as it looked, so the newest word is put on record.
                 await self._note_record(command)
             case Outcome.NOT_DELIVERED:
-                await self._step(command, Failed(**self._of(command), reason=reason, window=window))
+                await self._step(command, Failed(**self._of(command), reason=result.reason, window=window))
             case Outcome.ACCEPTED | Outcome.UNKNOWN:
                 await self._find_out(command, window=window)
-
-    async def _nameless(self, command: Command, reason: str) -> str:
-        """Take the guest's name out of what libvirt or Nova said: it may have to be forgotten, and a reason stays."""
-        label = label_of(self._desk.models.fleet, command.requested.instance)
-        names = await self._desk.log.labels([label.id]) if label else {}
-        return without("".join(names.values()), reason, "the guest")
 
     async def _find_out(self, command: Command, *, window: int | None) -> None:
         """Wait until it is seen to have happened; it is never repeated."""
