@@ -1,5 +1,6 @@
 """A command under an actor, from its request to its end."""
 
+from collections.abc import Sequence
 from math import inf
 
 import pytest
@@ -140,6 +141,24 @@ async def test_what_was_refused_is_not_tried_again(log: SqlLog) -> None:
     assert refused.reason == "not allowed (the guest), but web-1-old"
     assert life == [*LIFE[:4], "Refused"]
     assert len(h.stopper.sent) == 1
+
+
+async def test_what_came_of_an_act_waits_for_no_question_to_the_log(
+    log: SqlLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = FakeHypervisor()
+    web = host.add("web-1", state=1, reason=1)
+    stopper, labels = FakeStopper(host), SqlLog.labels
+
+    async def refused_afterwards(self: SqlLog, ids: Sequence[int]) -> dict[int, str]:
+        if stopper.sent:
+            raise LogFullError("no room")
+        return await labels(self, ids)
+
+    monkeypatch.setattr(SqlLog, "labels", refused_afterwards)
+    async with house(log, host, stopper=stopper) as h:
+        await say(log, web, VmState.STOPPED)
+        await h.until(Confirmed)
 
 
 async def test_what_never_arrived_is_looked_at_and_tried_again(log: SqlLog) -> None:
