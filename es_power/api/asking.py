@@ -15,7 +15,7 @@ from es_power.api.access import Principal
 from es_power.api.house import House
 from es_power.api.pages import MOST, Page
 from es_power.api.problems import INVALID, POSITION, TOO_MANY, ProblemError
-from es_power.domain.events import START, Position
+from es_power.domain.events import Position
 from es_power.domain.time import NEVER, Timestamp
 from es_power.output import Column, Plain, Row, as_json, plain
 from es_power.projections.as_of import Moment, moment_at, moment_of
@@ -139,12 +139,6 @@ class Then:
     async def moment(self, text: str, name: str) -> Moment:
         """Read a time or a position."""
         return await read_moment(self._house, text, name)
-
-    async def before(self, then: Moment) -> Position:
-        """Give the last position before a moment."""
-        if then.by_position:
-            return Position(max(then.position - 1, START))
-        return (await moment_at(self._house.log, Timestamp(then.at - 1))).position
 
 
 async def view_then(

@@ -58,6 +58,7 @@ from es_power.domain.custody import CheckpointSealed
 from es_power.domain.events import START, Position
 from es_power.errors import DossierError, NoteError
 from es_power.output import Plain, as_json, plain
+from es_power.projections.as_of import position_before
 from es_power.projections.queries import View, find
 
 router = APIRouter(tags=["The seal"])
@@ -202,7 +203,7 @@ async def export(
 ) -> Response:
     """What `es-power audit export` writes, of up to 5,000 facts, for one who asks at a time."""
     then = Then(house, now)
-    after = await then.before(await then.moment(since, "since")) if since is not None else START
+    after = await position_before(house.log, await then.moment(since, "since")) if since is not None else START
     signed = await trio.to_thread.run_sync(newest_size, house.log.database, house.checkpoints)
     last = (await then.moment(until, "until")).position if until is not None else signed
     if until is not None and after >= last:

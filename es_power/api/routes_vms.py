@@ -16,6 +16,7 @@ from es_power.api.pages import DEFAULT, after, page, some
 from es_power.api.problems import AMBIGUOUS, CURSOR, VM_NOT_FOUND
 from es_power.domain.events import START, InstanceId
 from es_power.output import Plain, plain
+from es_power.projections.as_of import position_before
 from es_power.projections.narrative import page as history_page
 from es_power.projections.queries import Status, find, status
 
@@ -115,7 +116,7 @@ async def history(
     beyond = after(cursor, (0, 0))
     since_moment = await past.moment(since, "since") if since is not None else None
     until_moment = await past.moment(until, "until") if until is not None else None
-    first = await past.before(since_moment) if since_moment else START
+    first = await position_before(house.log, since_moment) if since_moment else START
     last = until_moment.position if until_moment else None
     if last is not None and first > last:
         raise invalid([{"in": "query", "name": "since", "problem": "lies after until"}])

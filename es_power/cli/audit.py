@@ -31,7 +31,6 @@ from es_power.cli.options import (
     UtcOption,
     act,
     ask,
-    find_before,
     find_moment,
     note,
     place,
@@ -42,6 +41,7 @@ from es_power.ingest.clock import clock_read, now
 from es_power.log import SqlLog
 from es_power.log.database import Database, parse_place
 from es_power.output import Format, Row
+from es_power.projections.as_of import position_before
 from es_power.projections.queries import find, look
 from es_power.settings import load
 
@@ -204,7 +204,8 @@ def _export(
     zone = Printer(Format.TABLE, utc).zone
 
     async def question(opened: SqlLog) -> int:
-        after = await find_before(opened, since, "--since", zone=zone) if since else START
+        begin = await find_moment(opened, since, "--since", zone=zone) if since else None
+        after = await position_before(opened, begin) if begin else START
         signed = await trio.to_thread.run_sync(newest_size, opened.database)
         last = (await find_moment(opened, until, "--until", zone=zone)).position if until else signed
         if until and after >= last:

@@ -15,7 +15,6 @@ from es_power.cli.options import (
     Printer,
     UtcOption,
     ask,
-    find_before,
     find_span,
     note,
     place,
@@ -23,6 +22,7 @@ from es_power.cli.options import (
 from es_power.domain.events import START
 from es_power.log import SqlLog
 from es_power.output import Format, write
+from es_power.projections.as_of import position_before
 from es_power.projections.queries import find, look
 
 _INCOMPLETE = 4
@@ -71,8 +71,8 @@ def export(
     zone = Printer(Format.JSONL, utc).zone
 
     async def question(opened: SqlLog) -> int:
-        _, end = await find_span(opened, since, until, zone=zone)
-        after = await find_before(opened, since, "--since", zone=zone) if since else START
+        begin, end = await find_span(opened, since, until, zone=zone)
+        after = await position_before(opened, begin) if begin else START
         view = await look(opened)
         last = end.position if end else view.position
         exporter = Exporter(view, [await find(view, vm) for vm in vms or ()])

@@ -19,7 +19,6 @@ from es_power.cli.options import (
     UtcOption,
     VmArgument,
     ask,
-    find_before,
     find_span,
     note,
     place,
@@ -28,6 +27,7 @@ from es_power.cli.options import (
 from es_power.domain.events import START
 from es_power.log import SqlLog
 from es_power.output import Column, Format, Row
+from es_power.projections.as_of import position_before
 from es_power.projections.narrative import follow, history as ask_history
 from es_power.projections.queries import find
 
@@ -78,7 +78,7 @@ def history(
 
     async def question(opened: SqlLog) -> None:
         begin, last = await find_span(opened, since, until, zone=printer.zone)
-        after = await find_before(opened, since, "--since", zone=printer.zone) if since else START
+        after = await position_before(opened, begin) if begin else START
         view = await take_view_then(opened, as_of, known_at, zone=printer.zone)
         if since is None and (pruned := await opened.pruned_up_to()):
             note(f"es-power: what was observed up to position {pruned} was pruned; of that its archive tells")

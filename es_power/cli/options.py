@@ -17,7 +17,7 @@ from es_power.domain.time import Timestamp, moment
 from es_power.ingest.clock import now
 from es_power.log import SqlLog, open_log
 from es_power.output import NAME_LIMIT, Column, Format, Row, printable, write
-from es_power.projections.as_of import Moment, moment_at, moment_of, read_moment
+from es_power.projections.as_of import Moment, moment_of, read_moment
 from es_power.projections.queries import View, look
 from es_power.settings import load
 
@@ -191,14 +191,6 @@ def one_line(text: str) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------- times
-
-
-async def find_before(log: SqlLog, text: str, flag: str, *, zone: tzinfo | None) -> Position:
-    """Read POSITION or TIME as the last position before it: what is after that is not older than was asked for."""
-    then = await find_moment(log, text, flag, zone=zone)
-    if then.by_position:
-        return Position(max(then.position - 1, START))
-    return (await moment_at(log, Timestamp(then.at - 1))).position
 
 
 def read_time(text: str, flag: str, *, zone: tzinfo | None) -> Timestamp:

@@ -33,7 +33,18 @@ from es_power.projections.reader import read_models
 from es_power.projections.store import Store
 from es_power.projections.times import bears, raw_source_time
 
-__all__ = ["Moment", "Then", "bounds", "commands_as_of", "fold_as_of", "moment_at", "moment_of", "read_moment", "scan"]
+__all__ = [
+    "Moment",
+    "Then",
+    "bounds",
+    "commands_as_of",
+    "fold_as_of",
+    "moment_at",
+    "moment_of",
+    "position_before",
+    "read_moment",
+    "scan",
+]
 
 _LARGEST: Final = 2**63 - 2
 
@@ -69,6 +80,13 @@ async def moment_at(log: SqlLog, at: Timestamp) -> Moment:
     position = await past.position_at(log, Store(log.database), at)
     await log.require_kept(position)
     return Moment(position=position, at=at)
+
+
+async def position_before(log: SqlLog, moment: Moment) -> Position:
+    """The last position before a moment: what is after that is not older."""
+    if moment.by_position:
+        return Position(max(moment.position - 1, START))
+    return (await moment_at(log, Timestamp(moment.at - 1))).position
 
 
 async def moment_of(log: SqlLog, position: Position) -> Moment:
